@@ -1,0 +1,251 @@
+"""Backup and restore: copying a live vault, verified, and only what is new.
+
+A backup is a folder with ``backup.json``, the manifest as of the backup, and the segment files up to where their bytes
+were valid.  Copying the folder of a live vault by other means is not a backup: the index in it is not synced.
+
+Invariants: what the backup names was durable when it was named; every file's CRC-32C is noted and checked on restore;
+an interrupted backup leaves the one before it usable.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from crc32c import crc32c
+
+from tickvault.engine.compaction import maintenance_lock
+from tickvault.engine.format import FORMAT_VERSION, create_format
+from tickvault.engine.manifest import SegmentKind
+from tickvault.engine.replay import Walk
+from tickvault.engine.segments import SEGMENT_HEADER_SIZE
+from tickvault.errors import AlreadyExistsError, FormatError, IntegrityError, NotFoundError
+from tickvault.seam.disk import OsDisk, storage_error
+
+if TYPE_CHECKING:
+    from tickvault.engine.engine import Engine
+
+Progress = Callable[[int, int, str], None]
+DESCRIPTION = "backup.json"
+_PIECE = 4 * 1024 * 1024
+
+
+@dataclass
+class BackupReport:
+    """What a backup or restore copied."""
+
+    segments: int = 0
+    segments_copied: int = 0
+    bytes_total: int = 0
+    bytes_copied: int = 0
+    sequence: int = 0
+    """The last change that is in the backup."""
+
+
+def backup(engine: Engine, destination: str, *, progress: Progress | None = None) -> BackupReport:
+    """Copy the vault as of now into a folder; into one that holds an earlier backup, only what is new.
+
+    Raises
+    ------
+    FormatError
+        The folder holds something else, or the backup of another vault.
+    IntegrityError
+        A batch of the source is damaged; the backup before this one stays as it was.
+    BusyError
+        A compaction, scrub or another backup is running.
+    """
+    destination = os.path.abspath(destination)
+    earlier = _read_description(destination) if os.path.exists(os.path.join(destination, DESCRIPTION)) else None
+    if earlier is None and os.path.isdir(destination):
+        foreign = [name for name in os.listdir(destination) if name not in ("segments", "manifest")]
+        if foreign:
+            raise FormatError(f"{destination} holds other files ({foreign[0]}, …); choose an empty folder")
+    if earlier is not None and earlier["vault_id"] != engine.vault_id.hex():
+        raise FormatError(f"{destination} holds the backup of another vault; choose another folder")
+    files = os.path.join(destination, "segments")
+    try:
+        os.makedirs(files, mode=0o700, exist_ok=True)
+    except OSError as error:
+        raise storage_error(error, "make folder", files) from error
+    with maintenance_lock(engine):
+        return _backup_locked(engine, destination, files, earlier or {"segments": {}}, progress)
+
+
+def _backup_locked(
+    engine: Engine, destination: str, files: str, earlier: dict[str, Any], progress: Progress | None
+) -> BackupReport:
+    engine.sync()
+    tail = engine.tail()
+    engine.segments.forget_retired()
+    manifest = engine.segments.manifest
+    manifest_size = manifest.length
+    report = BackupReport(sequence=tail.sequence)
+    wanted: dict[str, dict[str, int]] = {}
+    sizes: dict[int, int] = {}
+    for entry in manifest.segments.values():
+        size = os.path.getsize(engine.segments.path(entry.segment_id, entry.kind))
+        if entry.kind is SegmentKind.JOURNAL:
+            if entry.segment_id == tail.segment_id:
+                size = tail.offset
+            elif entry.segment_id > tail.segment_id:
+                size = SEGMENT_HEADER_SIZE
+        sizes[entry.segment_id] = size
+    report.bytes_total = sum(sizes.values())
+    done = 0
+    for entry in sorted(manifest.segments.values(), key=lambda one: one.segment_id):
+        source = engine.segments.path(entry.segment_id, entry.kind)
+        name = os.path.basename(source)
+        size = sizes[entry.segment_id]
+        target = os.path.join(files, name)
+        before = earlier["segments"].get(name)
+        sealed = entry.kind is SegmentKind.JOURNAL and entry.segment_id < tail.segment_id
+        if before and before["size"] == size and sealed and _size_of(target) == size:
+            wanted[name] = before
+        else:
+            wanted[name] = {"size": size, "crc": _copy(source, target, size)}
+            report.segments_copied += 1
+            report.bytes_copied += size
+        report.segments += 1
+        done += size
+        if progress is not None:
+            progress(done, report.bytes_total, "bytes")
+    _verify_journal(engine, tail.segment_id, tail.offset)
+    _copy(manifest.path, os.path.join(destination, "manifest"), manifest_size)
+    OsDisk().sync_directory(files)
+    _write_json(
+        os.path.join(destination, DESCRIPTION),
+        {
+            "format": FORMAT_VERSION,
+            "vault_id": engine.vault_id.hex(),
+            "sequence": tail.sequence,
+            "taken_ns": engine.clock.now_ns(),
+            "manifest_crc": _checksum(os.path.join(destination, "manifest")),
+            "segments": wanted,
+        },
+    )
+    for name in set(os.listdir(files)) - set(wanted):
+        os.unlink(os.path.join(files, name))
+    return report
+
+
+def _verify_journal(engine: Engine, segment_id: int, offset: int) -> None:
+    walk = Walk(engine.segments, until=(segment_id, offset))
+    for _ in walk.batches():
+        pass
+    if walk.damage:
+        place = walk.damage[0]
+        raise IntegrityError(
+            f"segment {place.segment_id} is damaged at byte {place.offset} ({place.text}); run `tickvault verify`. "
+            "The earlier backup, if there is one, was kept"
+        )
+
+
+def restore(source: str, destination: str, *, progress: Progress | None = None) -> BackupReport:
+    """Make a vault from a backup. Its index is built when it is opened.
+
+    Raises
+    ------
+    NotFoundError
+        `source` is no backup.
+    AlreadyExistsError
+        `destination` is not empty.
+    IntegrityError
+        A file of the backup is damaged; nothing is left in `destination`.
+    """
+    description = _read_description(source)
+    destination = os.path.abspath(destination)
+    if os.path.exists(destination) and (not os.path.isdir(destination) or os.listdir(destination)):
+        raise AlreadyExistsError(f"{destination} is not empty; restore into a new folder")
+    files = os.path.join(destination, "segments")
+    os.makedirs(files, mode=0o700, exist_ok=True)
+    report = BackupReport(sequence=int(description["sequence"]))
+    report.bytes_total = sum(one["size"] for one in description["segments"].values())
+    made: list[str] = []
+    try:
+        for name, noted in sorted(description["segments"].items()):
+            target = os.path.join(files, os.path.basename(name))
+            made.append(target)
+            if _copy(os.path.join(source, "segments", name), target, noted["size"]) != noted["crc"]:
+                raise IntegrityError(f"{os.path.join(source, 'segments', name)} is damaged; take another backup")
+            report.segments += 1
+            report.segments_copied += 1
+            report.bytes_copied += noted["size"]
+            if progress is not None:
+                progress(report.bytes_copied, report.bytes_total, "bytes")
+        target = os.path.join(destination, "manifest")
+        made.append(target)
+        size = os.path.getsize(os.path.join(source, "manifest"))
+        if _copy(os.path.join(source, "manifest"), target, size) != description["manifest_crc"]:
+            raise IntegrityError(f"{os.path.join(source, 'manifest')} is damaged; take another backup")
+        create_format(destination, vault_id=bytes.fromhex(description["vault_id"]))
+        OsDisk().sync_directory(files)
+        OsDisk().sync_directory(destination)
+    except BaseException:
+        for path in made:
+            OsDisk().unlink(path)
+        raise
+    return report
+
+
+def _read_description(folder: str) -> dict[str, Any]:
+    path = os.path.join(folder, DESCRIPTION)
+    try:
+        with open(path, encoding="utf-8") as file:
+            found: dict[str, Any] = json.load(file)
+        if found["format"] > FORMAT_VERSION:
+            raise FormatError(f"{path} was written by a newer release; upgrade tickvault")
+        return found
+    except FileNotFoundError:
+        raise NotFoundError(f"{folder} holds no backup ({DESCRIPTION} is missing)") from None
+    except OSError as error:
+        raise storage_error(error, "read", path) from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise FormatError(f"{path} is damaged ({error})") from error
+
+
+def _size_of(path: str) -> int:
+    try:
+        return os.path.getsize(path)
+    except OSError:
+        return -1
+
+
+def _copy(source: str, target: str, size: int) -> int:
+    """Copy the first `size` bytes by way of a temporary name, synced; return their CRC-32C."""
+    crc = 0
+    try:
+        with open(source, "rb") as reader, open(target + ".part", "wb") as writer:
+            left = size
+            while left:
+                piece = reader.read(min(_PIECE, left))
+                if not piece:
+                    raise IntegrityError(f"{source} is cut off: {left} of {size} bytes are missing")
+                crc = crc32c(piece, crc)
+                writer.write(piece)
+                left -= len(piece)
+            writer.flush()
+            os.fsync(writer.fileno())
+        os.replace(target + ".part", target)
+    except OSError as error:
+        raise storage_error(error, "copy", source) from error
+    return crc
+
+
+def _checksum(path: str) -> int:
+    crc = 0
+    with open(path, "rb") as reader:
+        while piece := reader.read(_PIECE):
+            crc = crc32c(piece, crc)
+    return crc
+
+
+def _write_json(path: str, data: object) -> None:
+    with open(path + ".part", "w", encoding="utf-8") as file:
+        json.dump(data, file, indent=1)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(path + ".part", path)
+    OsDisk().sync_directory(os.path.dirname(path))

@@ -1,0 +1,139 @@
+"""The control page: what the processes that hold a vault open tell each other without a lock.
+
+One 4 KiB file, mapped shared.  It lives in the page cache; after a boot it is made anew.
+
+Invariants: the poison flag is only ever set while others may read it, and cleared by an opener that is alone; the last
+good sync is written after the sync returned, under the commit lock.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import struct
+
+from tickvault.errors import FormatError
+
+_PAGE = 4096
+_HEAD = struct.Struct("<8s16sQ")
+_MAGIC = b"TVCTRL01"
+_POISON = 64
+_GENERATION = 72
+_SYNCED = 128
+_UNSYNCED = 192
+_COMMITS = 200
+_WAITING = 1024
+_WAITING_SLOTS = 2048
+_SYNCED_STATE = struct.Struct("<IQQ")
+_U64 = struct.Struct("<Q")
+
+
+class ControlPage:
+    """The shared page of an open vault."""
+
+    def __init__(self, path: str) -> None:
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            if os.fstat(fd).st_size < _PAGE:
+                # Written, not truncated to length: a hole could not be filled on a full disk, and the page fault
+                # would kill the process.
+                os.pwrite(fd, bytes(_PAGE), 0)
+            self._map = mmap.mmap(fd, _PAGE)
+        finally:
+            os.close(fd)
+
+    def begin(self, boot_id: bytes, pid_namespace: int) -> bool:
+        """Take the page over as the only opener; return whether the vault was poisoned during this boot."""
+        magic, boot, _ = _HEAD.unpack_from(self._map, 0)
+        same_boot = magic == _MAGIC and boot == boot_id
+        poisoned = same_boot and self.poisoned
+        if not same_boot:
+            self._map[:] = bytes(_PAGE)
+        _HEAD.pack_into(self._map, 0, _MAGIC, boot_id, pid_namespace)
+        self.clear_waiting()
+        return poisoned
+
+    def join(self, boot_id: bytes, pid_namespace: int, path: str) -> None:
+        """Check that the processes which hold the vault open can share it with this one."""
+        magic, boot, namespace = _HEAD.unpack_from(self._map, 0)
+        if magic != _MAGIC or boot != boot_id:
+            raise FormatError(f"{path}: the control page belongs to another boot; close the vault everywhere first")
+        if namespace != pid_namespace:
+            raise FormatError(
+                f"{path} is open in another PID namespace (a container); process ids mean nothing across it. "
+                "Open the vault from one namespace only, and reach it from others through `tickvault serve`"
+            )
+
+    @property
+    def poisoned(self) -> bool:
+        """Whether a sync failed and writes are refused."""
+        return self._map[_POISON] != 0
+
+    def poison(self) -> None:
+        """Refuse writes in every process from now on."""
+        self._map[_POISON] = 1
+
+    def heal(self) -> None:
+        """Accept writes again, after recovery from what is on the disk."""
+        self._map[_POISON] = 0
+
+    @property
+    def generation(self) -> int:
+        """Count of segments retired, so that others notice."""
+        return int(_U64.unpack_from(self._map, _GENERATION)[0])
+
+    def bump_generation(self) -> None:
+        """Tell others to forget retired segments."""
+        _U64.pack_into(self._map, _GENERATION, self.generation + 1)
+
+    def synced(self) -> tuple[int, int, int]:
+        """Return (segment, end offset, batch id) of the last batch known to be on the disk."""
+        return _SYNCED_STATE.unpack_from(self._map, _SYNCED)
+
+    def set_synced(self, segment_id: int, end: int, batch_id: int) -> None:
+        """Note a sync that succeeded."""
+        _SYNCED_STATE.pack_into(self._map, _SYNCED, segment_id, end, batch_id)
+
+    @property
+    def unsynced(self) -> bool:
+        """Whether the current segment holds relaxed batches that no sync has covered."""
+        return self._map[_UNSYNCED] != 0
+
+    @unsynced.setter
+    def unsynced(self, value: bool) -> None:
+        self._map[_UNSYNCED] = value
+
+    # -- whose turn it is
+    #
+    # LMDB's lock is not fair: whoever releases it and comes back at once overtakes those it woke. So each process
+    # shows in a byte of its own that it waits, and a releaser lets a waiter go first. A byte left by a process that
+    # was killed costs others a short wait, never correctness.
+
+    def wait_slot(self, pid: int) -> int:
+        """Return this process's byte."""
+        return _WAITING + pid % _WAITING_SLOTS
+
+    def set_waiting(self, slot: int, waiting: bool) -> None:
+        """Show that this process waits for the commit lock, or no longer does."""
+        self._map[slot] = waiting
+
+    def somebody_waits(self) -> bool:
+        """Whether a process waits for the commit lock."""
+        return self._map.find(b"\x01", _WAITING, _WAITING + _WAITING_SLOTS) >= 0
+
+    def clear_waiting(self) -> None:
+        """Forget processes that were killed while they waited."""
+        self._map[_WAITING : _WAITING + _WAITING_SLOTS] = bytes(_WAITING_SLOTS)
+
+    @property
+    def commits(self) -> bytes:
+        """Changes with every commit."""
+        return self._map[_COMMITS : _COMMITS + 8]
+
+    def count_commit(self) -> None:
+        """Note a commit; called under the commit lock."""
+        _U64.pack_into(self._map, _COMMITS, (_U64.unpack_from(self._map, _COMMITS)[0] + 1) & 0xFFFFFFFFFFFFFFFF)
+
+    def close(self) -> None:
+        """Unmap the page."""
+        self._map.close()

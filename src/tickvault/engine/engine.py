@@ -1,0 +1,559 @@
+"""The engine: bytes made durable, and found again.
+
+`Engine` is the handle of one open vault in one process.  It knows records, batches, segments and an ordered index; what
+a record means is told by the `Interpreter` of the layer above.
+
+Invariants: one engine per vault and process (``objects.store`` sees to it); a forked child reopens at first use and
+never touches what it inherited; closing waits for the commits that were begun.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import weakref
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol, TypeVar
+
+from tickvault.engine import recovery
+from tickvault.engine.bodies import BodyWriter, Extent
+from tickvault.engine.checkpoint import run_checkpoint
+from tickvault.engine.commit import Change, Committer, Operation, Transaction, closed_error, poisoned
+from tickvault.engine.control import ControlPage
+from tickvault.engine.format import create_format, prepare_folder, read_format
+from tickvault.engine.index import Index, IndexWriter, Reader, Snapshot, Tail
+from tickvault.engine.manifest import SegmentKind
+from tickvault.engine.record import Buffer, Location, Record, aligned
+from tickvault.engine.segments import MIB, SEGMENT_HEADER_SIZE, Segments
+from tickvault.errors import DiskFullError, TickVaultError
+from tickvault.seam.clock import Clock, SystemClock
+from tickvault.seam.disk import Disk, FileLock, OsDisk, SyncError
+from tickvault.seam.host import Host, LinuxHost
+
+Result = TypeVar("Result")
+Progress = Callable[[int, int, str], None]
+#: Seconds between rounds of upkeep when nothing asks for one.
+_UPKEEP_S = 1.0
+#: Times a process yields to others that wait before it takes the commit lock again: about 200 µs.
+_YIELDS_MAX = 200
+Guard = Callable[[Transaction, Change], None]
+
+
+class Referrer(NamedTuple):
+    """An index entry that refers to a record."""
+
+    bucket_id: int
+    key: bytes
+    sequence: int
+    segment_id: int
+    offset: int
+    has_extents: bool
+    version_id: str
+
+
+class Interpreter(Protocol):
+    """What records mean; the layer above gives it."""
+
+    def apply(
+        self,
+        writer: IndexWriter,
+        kind: int,
+        flags: int,
+        sequence: int,
+        bucket_id: int,
+        key: bytes,
+        meta: bytes,
+        time_ns: int,
+        aux: int,
+        body_length: int,
+        location: Location,
+    ) -> None:
+        """Change the index as the record says: in a commit, in replay, and for a relocated copy alike.
+
+        Must give the same index whether a record is applied once or again, and for any journal in which a copy stands
+        after its original.
+        """
+
+    def live(self, reader: Reader, record: Record, location: Location) -> bool:
+        """Return whether the index still refers to this record at this place."""
+
+    def tombstone(self, record: Record) -> bool:
+        """Return whether the record says that another is gone, and so must outlive it."""
+
+    def extents(self, record: Record) -> Sequence[Extent]:
+        """Return what the record refers to in body segments."""
+
+    def with_extents(self, record: Record, extents: Sequence[Extent]) -> bytes:
+        """Return the record's meta with other extents in place of its own."""
+
+    def referrers(self, reader: Reader) -> Iterator[Referrer]:
+        """Iterate over the index entries that refer to records with a body: versions and parts."""
+
+    def dead_bytes(self, reader: Reader, segment_id: int) -> int:
+        """Return a lower bound of the dead bytes in a journal segment."""
+
+    def volatile(self, key: bytes) -> bool:
+        """Return whether an index entry is a hint that replay need not give again."""
+
+    def finish_rebuild(self, writer: IndexWriter) -> None:
+        """Remove entries whose owner does not exist, after a rebuild from segments alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class EngineOptions:
+    """Limits of an engine; the defaults are for production, tests make them small."""
+
+    segment_size_first: int = 4 * MIB
+    segment_size_max: int = 1024 * MIB
+    body_segment_size_max: int = 1024 * MIB
+    checkpoint_entries: int = 100_000
+    relaxed_sync_ms: int = 100
+    """A relaxed write is on the disk at most about this long after it was acknowledged."""
+    switch_interval_s: float = 0.0005
+    """Upper bound set for Python's thread switch interval, so that a busy thread cannot hold the commit lock up."""
+    background: bool = True
+
+
+class Engine:
+    """One open vault in one process. Make it with `Engine.open`."""
+
+    def __init__(
+        self,
+        path: str,
+        interpreter: Interpreter,
+        options: EngineOptions,
+        disk: Disk,
+        clock: Clock,
+        host: Host,
+    ) -> None:
+        self.path = path
+        self.interpreter = interpreter
+        self.apply = interpreter.apply
+        self.options = options
+        self.disk = disk
+        self.clock = clock
+        self.host = host
+        self.guards: list[Guard] = []
+        self.observers: list[Guard] = []
+        self.report = recovery.RecoveryReport()
+        self.closed = False
+        self._pid = 0
+
+    # -- opening and closing
+
+    @classmethod
+    def open(
+        cls,
+        path: str,
+        interpreter: Interpreter,
+        *,
+        create: bool = True,
+        rebuild: bool = False,
+        options: EngineOptions | None = None,
+        disk: Disk | None = None,
+        clock: Clock | None = None,
+        host: Host | None = None,
+        progress: Progress | None = None,
+    ) -> Engine:
+        """Open the vault in folder `path`.
+
+        Parameters
+        ----------
+        create : bool
+            Make the vault if it is missing; otherwise raise `NotFoundError`.
+        rebuild : bool
+            Throw the index away and build it from the segments; needs to be the only opener (`BusyError`).
+
+        Raises
+        ------
+        FormatError
+            The folder is no vault, or was written by a newer release, or is open in another PID namespace.
+        IntegrityError
+            A segment or the manifest is missing or damaged beyond what recovery can walk around.
+        """
+        engine = cls(
+            os.path.abspath(path),
+            interpreter,
+            options or EngineOptions(),
+            disk or OsDisk(),
+            clock or SystemClock(),
+            host or LinuxHost(),
+        )
+        prepare_folder(engine.path, create=create)
+        engine._open(rebuild, progress)
+        if engine.options.switch_interval_s < sys.getswitchinterval():
+            sys.setswitchinterval(engine.options.switch_interval_s)
+        _engines.add(engine)
+        return engine
+
+    def _open(self, rebuild: bool, progress: Progress | None) -> None:
+        self._pid = os.getpid()
+        self._open_lock = FileLock(os.path.join(self.path, "open.lock"))
+        self._use_lock = FileLock(os.path.join(self.path, "use.lock"))
+        self._open_lock.acquire()
+        try:
+            found = read_format(self.path)
+            if found is None:
+                found = create_format(self.path)
+                self.disk.sync_directory(self.path)
+                self.disk.sync_directory(os.path.dirname(self.path))
+            self.vault_id = found.vault_id
+            self.control = ControlPage(os.path.join(self.path, "control"))
+            self.index = Index(self.path)
+            self.segments = Segments(
+                self.path,
+                self.disk,
+                self.clock,
+                self.vault_id,
+                self.options.segment_size_first,
+                self.options.segment_size_max,
+                self.control.poison,
+            )
+            self._checkpoint_lock = FileLock(os.path.join(self.path, "checkpoint.lock"))
+            self._checkpoint_mutex = threading.Lock()
+            self._maintenance_lock = threading.Lock()
+            alone = self._use_lock.acquire(wait=False)
+            if alone:
+                self.report = recovery.open_exclusive(self, rebuild=rebuild, progress=progress)
+                self._use_lock.acquire(shared=True)
+            elif rebuild:
+                raise TickVaultError(f"{self.path} is open elsewhere; close it everywhere to rebuild its index")
+            else:
+                self._use_lock.acquire(shared=True)
+                self.control.join(self.host.boot_id(), self.host.pid_namespace(), self.path)
+                self.segments.manifest.load(exclusive=False)
+                self.index.open()
+        except BaseException:
+            self._abandon()
+            raise
+        finally:
+            self._open_lock.release()
+        self._generation = self.control.generation
+        self._slot = self.control.wait_slot(self._pid)
+        self._last_commit = b""
+        self._bodies: BodyWriter | None = None
+        self._committer = Committer(self)
+        self._stop = threading.Event()
+        self._wake = threading.Event()
+        self._unsynced = False
+        self._entries = int(self.index.recent.stat()["entries"])
+        self._maintainer: threading.Thread | None = None
+        self.closed = False
+
+    def _abandon(self) -> None:
+        """Close what a failed opening had opened."""
+        if hasattr(self, "index"):
+            self.index.close()
+        if hasattr(self, "segments"):
+            self.segments.close()
+        if hasattr(self, "control"):
+            self.control.close()
+        self._use_lock.close()
+
+    def close(self) -> None:
+        """Finish commits, checkpoint if nobody else is left, and close the files."""
+        if self.closed:
+            return
+        if os.getpid() != self._pid:
+            self.closed = True
+            return
+        self._committer.close()
+        self._stop.set()
+        self._wake.set()
+        if self._maintainer is not None:
+            self._maintainer.join()
+        self.closed = True
+        if self._bodies is not None:
+            self._bodies.close()
+        try:
+            if self._unsynced:
+                self.sync()
+            self._open_lock.acquire()
+            alone = self._use_lock.acquire(wait=False)
+            if alone and not self.control.poisoned:
+                self.checkpoint()
+        except (SyncError, TickVaultError):
+            # The next opener replays from the last checkpoint; nothing is lost by not making one now.
+            pass
+        finally:
+            self.index.close()
+            closed = _Closed(self.path)
+            self.index.recent = self.index.index = closed
+            self.segments.close()
+            self._checkpoint_lock.close()
+            self._use_lock.close()
+            self._open_lock.close()
+            _engines.discard(self)
+
+    # -- changing
+
+    def commit(self, operation: Operation[Result]) -> Result:
+        """Run an operation in a commit and return its result once it is durable."""
+        return self._committer.commit(operation)
+
+    def submit(self, operation: Operation[Any], on_done: Callable[[Operation[Any]], None]) -> None:
+        """Queue an operation; `on_done` is called from the committer thread."""
+        self._committer.submit(operation, on_done)
+
+    def check_writable(self) -> None:
+        """Raise `PoisonedError` if a sync failed since the vault was opened."""
+        if self.control.poisoned:
+            raise poisoned("earlier, in this or another process")
+
+    def write_batch(
+        self, segment_id: int, offset: int, pieces: Sequence[Buffer], batch_id: int, length: int, strict: bool
+    ) -> None:
+        """Write a batch and, if strict, sync it. Called inside a commit."""
+        fd = self.segments.fd(segment_id)
+        if not strict:
+            self.control.unsynced = True
+            self.disk.pwritev(fd, pieces, offset)
+            if not self._unsynced:
+                self._unsynced = True
+                self._wake.set()
+            return
+        try:
+            if self.control.unsynced:
+                # Relaxed batches lie before this one: it is durable only together with them.
+                self.disk.pwritev(fd, pieces, offset)
+                self.disk.sync(fd)
+                self.control.unsynced = False
+            else:
+                self.disk.write_synced(fd, pieces, offset)
+        except SyncError:
+            self.control.poison()
+            raise
+        self.control.set_synced(segment_id, offset + length, batch_id)
+
+    def take_turn(self) -> Any:
+        """Begin the write transaction that is the commit lock, letting a process that waited longer go first."""
+        control = self.control
+        if control.commits == self._last_commit and control.somebody_waits():
+            for _ in range(_YIELDS_MAX):
+                os.sched_yield()
+                if control.commits != self._last_commit:
+                    break
+        control.set_waiting(self._slot, True)
+        try:
+            return self.index.recent.begin(write=True)
+        finally:
+            control.set_waiting(self._slot, False)
+
+    def roll(self, tail: Tail, needed: int) -> Tail:
+        """Start the next journal segment. Called inside a commit.
+
+        The old segment is synced first, so that an unsynced tail never hides a strict record behind it.
+        """
+        fd = self.segments.fd(tail.segment_id)
+        try:
+            self.disk.sync(fd)
+        except SyncError:
+            self.control.poison()
+            raise
+        self.control.unsynced = False
+        self.control.set_synced(tail.segment_id, tail.offset, tail.batch_id)
+        least = aligned(SEGMENT_HEADER_SIZE + needed)
+        size = max(self.segments.next_size(tail.segment_end), least)
+        try:
+            entry = self.segments.create(
+                SegmentKind.JOURNAL,
+                size,
+                tail.epoch,
+                tail.sequence,
+                tail.batch_id,
+                prepared=True,
+                least=least,
+            )
+        except DiskFullError:
+            # The last of the space goes to what fits, so that deletes and compaction can still free some.
+            entry = self.segments.create(SegmentKind.JOURNAL, least, tail.epoch, tail.sequence, tail.batch_id)
+        self.segments.release_fd(tail.segment_id)
+        self._start_maintainer()
+        self._wake.set()
+        return tail._replace(segment_id=entry.segment_id, offset=SEGMENT_HEADER_SIZE, segment_end=entry.size_bytes)
+
+    def committed(self, record_count: int) -> None:
+        """Note a commit, under the commit lock; wake the maintainer when there is something for it to do."""
+        self._entries += record_count
+        self.control.count_commit()
+        self._last_commit = self.control.commits
+        if self._maintainer is None or self._entries >= self.options.checkpoint_entries:
+            self._start_maintainer()
+            if self._entries >= self.options.checkpoint_entries:
+                self._wake.set()
+
+    def bodies(self) -> BodyWriter:
+        """Return this process's writer of body segments."""
+        if self._bodies is None:
+            with self._maintenance_lock:
+                if self._bodies is None:
+                    self._bodies = BodyWriter(self)
+        return self._bodies
+
+    # -- reading
+
+    def snapshot(self) -> Snapshot:
+        """Open one point in time of the index; use ``with``, and not for long."""
+        return self.index.snapshot()
+
+    def tail(self) -> Tail:
+        """Return where the journal ends now."""
+        with self.snapshot() as snapshot:
+            return snapshot.tail
+
+    # -- upkeep
+
+    def sync(self) -> None:
+        """Make relaxed writes durable now."""
+        tail = self.tail()
+        self._unsynced = False
+        try:
+            self.disk.sync(self.segments.fd(tail.segment_id))
+        except SyncError as error:
+            self.control.poison()
+            raise poisoned(error) from error
+        self.note_synced(tail)
+
+    def note_synced(self, tail: Tail) -> None:
+        """Note that everything up to `tail` is on the disk; a later failure of a sync cannot take it back."""
+        txn = self.index.recent.begin(write=True)
+        try:
+            if not self.control.poisoned and self.control.synced()[:2] < (tail.segment_id, tail.offset):
+                self.control.set_synced(tail.segment_id, tail.offset, tail.batch_id)
+        finally:
+            txn.abort()
+
+    def checkpoint(self, *, wait: bool = False) -> int:
+        """Move what `recent` holds into `index`, durably; return how many entries.
+
+        If another process or thread is at it, return 0, or wait for it and run one more.
+        """
+        with self._checkpoint_mutex:
+            return self._checkpoint(wait)
+
+    def _checkpoint(self, wait: bool) -> int:
+        if not self._checkpoint_lock.acquire(wait=wait):
+            return 0
+        try:
+            self._entries = 0
+            return run_checkpoint(self)
+        finally:
+            self._checkpoint_lock.release()
+
+    def _start_maintainer(self) -> None:
+        if self._maintainer is None and self.options.background and not self._stop.is_set():
+            with self._maintenance_lock:
+                if self._maintainer is None:
+                    self._maintainer = threading.Thread(target=self._maintain, name="tickvault-upkeep", daemon=True)
+                    self._maintainer.start()
+
+    def _maintain(self) -> None:
+        prepared_for = -1
+        while not self._stop.is_set():
+            self._wake.wait(_UPKEEP_S)
+            self._wake.clear()
+            if self._unsynced and self._stop.wait(self.options.relaxed_sync_ms / 1000):
+                return
+            if self._stop.is_set():
+                return
+            try:
+                if self._unsynced:
+                    self.sync()
+                if self._entries >= self.options.checkpoint_entries:
+                    self.index.check_readers()
+                    self.checkpoint()
+                if self.control.generation != self._generation:
+                    self._generation = self.control.generation
+                    self.segments.forget_retired()
+                tail = self.tail()
+                if tail.segment_id != prepared_for and self.segments.prepare(
+                    self.segments.next_size(tail.segment_end), self._stop, self._segment_runs_out
+                ):
+                    prepared_for = tail.segment_id
+            except TickVaultError:
+                # Poisoned, full or busy: commits report it to their callers; upkeep tries again on its next round.
+                continue
+
+    def _segment_runs_out(self) -> bool:
+        tail = self.tail()
+        return tail.offset > 0.7 * tail.segment_end
+
+    # -- fork
+
+    def _after_fork(self) -> None:
+        """In a forked child: let go of everything inherited, and reopen at first use."""
+        for environment in (self.index.recent, self.index.index):
+            if environment is not None and not isinstance(environment, _Reopening):
+                _inherited.append(environment)
+        # Closing a descriptor here leaves the parent's lock alone: it lives as long as the parent's descriptor.
+        self._open_lock.close()
+        self._use_lock.close()
+        self._checkpoint_lock.close()
+        self.segments.after_fork()
+        if self.closed:
+            return
+        self.index = Index(self.path)
+        self.index.recent = _Reopening(self, "recent")
+        self.index.index = _Reopening(self, "index")
+        self._committer = Committer(self)
+        self._maintenance_lock = threading.Lock()
+        self._checkpoint_mutex = threading.Lock()
+        self._maintainer = None
+        self._bodies = None
+
+    def _reopen(self) -> None:
+        with _reopen_lock:
+            if isinstance(self.index.recent, _Reopening):
+                self._open(False, None)
+
+
+#: Environments a forked child inherited: kept referenced, so that no destructor runs against the parent's locks.
+_inherited: list[Any] = []
+_reopen_lock = threading.Lock()
+_engines: weakref.WeakSet[Engine] = weakref.WeakSet()
+
+
+class _Closed:
+    """Stands for an LMDB environment once the vault was closed."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+
+    def begin(self, *, write: bool = False) -> Any:
+        raise closed_error(self._path)
+
+    def reader_check(self) -> int:
+        return 0
+
+    def close(self) -> None:
+        """It is closed."""
+
+
+class _Reopening:
+    """Stands for an LMDB environment in a forked child until the vault is used there."""
+
+    def __init__(self, engine: Engine, name: str) -> None:
+        self._engine = engine
+        self._name = name
+
+    def begin(self, *, write: bool = False) -> Any:
+        self._engine._reopen()
+        return getattr(self._engine.index, self._name).begin(write=write)
+
+    def reader_check(self) -> int:
+        return 0
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+def _after_fork_in_child() -> None:
+    global _reopen_lock
+    _reopen_lock = threading.Lock()
+    for engine in list(_engines):
+        engine._after_fork()
+
+
+os.register_at_fork(after_in_child=_after_fork_in_child)

@@ -1,0 +1,282 @@
+"""The two-level index: `recent`, never synced, over `index`, synced at checkpoints.
+
+Both are LMDB environments with one ordered table; the first byte of a key tells the kind of entry, and ``b"M"`` is the
+engine's own.  A delete leaves a tombstone (an empty value) in `recent`, which hides the entry in `index` until the next
+checkpoint removes both.
+
+Invariants: an entry leaves `recent` only after a durable checkpoint put it into `index`; a reader of many keys opens
+`recent`, then `index`, and tries again until ``base <= checkpoint <= last``, so that it sees one point in time; no read
+transaction outlives one operation.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import struct
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple, Protocol, Self
+
+import lmdb
+
+from tickvault.errors import BusyError, DiskFullError, StorageError
+
+#: LMDB 1.0 inside py-lmdb 3: keys up to 1,978 bytes, which S3's 1,024-byte keys need. Part of the vault's format.
+LMDB_VERSION = 1
+#: Sparse and fixed: address space, not disk.
+MAP_SIZE = 1 << 40
+READERS_MAX = 1024
+KEY_LENGTH_MAX = 1978
+
+TOMBSTONE = b""
+META_PREFIX = b"M"
+KEY_TAIL = b"M/tail"
+KEY_CHECKPOINT = b"M/checkpoint"
+KEY_IDENTITY = b"M/identity"
+
+_TAIL = struct.Struct("<QQQIQQQ")
+
+
+class Tail(NamedTuple):
+    """Where the journal ends, and how much of it `index` holds."""
+
+    epoch: int
+    sequence: int
+    """Last sequence number given out."""
+    batch_id: int
+    segment_id: int
+    offset: int
+    """Where the next batch goes."""
+    base: int
+    """In `recent`: entries up to this sequence may have been dropped, because `index` has them."""
+    segment_end: int
+    """Size of the current segment in bytes."""
+
+    def pack(self) -> bytes:
+        """Return the bytes kept in LMDB."""
+        return _TAIL.pack(*self)
+
+    @classmethod
+    def unpack(cls, raw: bytes) -> Tail:
+        """Read `pack`'s bytes."""
+        return cls(*_TAIL.unpack(raw))
+
+
+class Reader(Protocol):
+    """A view of the index: one point in time, or the inside of a commit."""
+
+    def get(self, key: bytes) -> bytes | None:
+        """Return the value of a key, None if there is none."""
+
+    def scan(self, start: bytes, end: bytes) -> Iterator[tuple[bytes, bytes]]:
+        """Iterate over entries with ``start <= key < end`` in byte order."""
+
+
+def prefix_end(prefix: bytes) -> bytes:
+    """Return the first key after all keys that begin with `prefix` (which must hold a byte other than 0xFF)."""
+    trimmed = prefix.rstrip(b"\xff")
+    return trimmed[:-1] + bytes([trimmed[-1] + 1])
+
+
+def _environment(path: str, *, sync: bool) -> Any:
+    os.makedirs(path, mode=0o700, exist_ok=True)
+    try:
+        # No writemap: with a sparse map on a full disk, a page fault would kill the process where a write tells.
+        return lmdb.open(
+            path,
+            map_size=MAP_SIZE,
+            sync=sync,
+            metasync=sync,
+            readahead=False,
+            max_readers=READERS_MAX,
+            max_spare_txns=64,
+            lib_version=LMDB_VERSION,
+        )
+    except lmdb.Error as error:
+        raise index_error(error, f"open index {path}") from error
+
+
+def index_error(error: Exception, doing: str) -> StorageError | BusyError:
+    """Return our error for one of LMDB's."""
+    if isinstance(error, lmdb.ReadersFullError):
+        return BusyError(f"{doing}: {READERS_MAX} readers are active at once; try again")
+    if isinstance(error, lmdb.MapFullError) or "No space left" in str(error):
+        return DiskFullError(f"{doing}: no space is left for the index; free some space and try again")
+    return StorageError(f"{doing}: {error}")
+
+
+class Index:
+    """Both environments of an open vault."""
+
+    def __init__(self, folder: str) -> None:
+        self.folder = folder
+        self.recent_path = os.path.join(folder, "recent")
+        self.index_path = os.path.join(folder, "index")
+        self.recent: Any = None
+        self.index: Any = None
+
+    def open(self) -> None:
+        """Open both environments, making them if missing."""
+        self.index = _environment(self.index_path, sync=True)
+        self.recent = _environment(self.recent_path, sync=False)
+
+    def close(self) -> None:
+        """Close both environments."""
+        for environment in (self.recent, self.index):
+            if environment is not None:
+                environment.close()
+        self.recent = self.index = None
+
+    def discard(self, path: str) -> None:
+        """Throw one environment's files away; both must be closed."""
+        assert self.recent is None
+        shutil.rmtree(path, ignore_errors=True)
+
+    def identity(self, path: str) -> tuple[int, int]:
+        """Return (device, inode) of an environment's data file, which a copy does not share."""
+        status = os.stat(os.path.join(path, "data.mdb"))
+        return status.st_dev, status.st_ino
+
+    def get(self, key: bytes) -> bytes | None:
+        """Return the value of one key, as of some moment during the call.
+
+        `recent` is read first: what it lacks was dropped after a checkpoint that the later look into `index` sees.
+        """
+        try:
+            txn = self.recent.begin()
+            value = txn.get(key)
+            txn.abort()
+            if value is None:
+                txn = self.index.begin()
+                value = txn.get(key)
+                txn.abort()
+        except lmdb.ReadersFullError:
+            self.check_readers()
+            raise BusyError(f"{READERS_MAX} readers are active at once; try again") from None
+        return value or None
+
+    def snapshot(self) -> Snapshot:
+        """Open one point in time over both environments; close it soon (use ``with``)."""
+        for _ in range(1000):
+            try:
+                recent = self.recent.begin()
+                index = self.index.begin()
+            except lmdb.ReadersFullError:
+                self.check_readers()
+                continue
+            tail = Tail.unpack(recent.get(KEY_TAIL))
+            checkpoint = Tail.unpack(index.get(KEY_CHECKPOINT)).sequence
+            if tail.base <= checkpoint <= tail.sequence:
+                return Snapshot(recent, index, tail)
+            index.abort()
+            recent.abort()
+        raise BusyError("no consistent view of the index in 1000 tries; try again")
+
+    def tail_inside(self, txn: Any) -> Tail:
+        """Return the tail as a transaction on `recent` sees it."""
+        return Tail.unpack(txn.get(KEY_TAIL))
+
+    def check_readers(self) -> int:
+        """Free the slots of readers whose process died; return how many."""
+        return int(self.recent.reader_check()) + int(self.index.reader_check())
+
+
+class MergedScan:
+    """Ordered iteration over a `recent` cursor and an `index` cursor, tombstones applied."""
+
+    __slots__ = ("_index", "_recent")
+
+    def __init__(self, recent: Any, index: Any) -> None:
+        self._recent = recent
+        self._index = index
+
+    def __call__(self, start: bytes, end: bytes) -> Iterator[tuple[bytes, bytes]]:
+        """Iterate over entries with ``start <= key < end``."""
+        upper = self._recent.cursor()
+        lower = self._index.cursor()
+        upper_key = upper.key() if upper.set_range(start) else end
+        lower_items = lower.iternext() if lower.set_range(start) else iter(())
+        if upper_key >= end:
+            # Nothing recent in the range, the usual case of a large listing.
+            for item in lower_items:
+                if item[0] >= end:
+                    return
+                yield item
+            return
+        lower_item = next(lower_items, None)
+        while True:
+            lower_key = lower_item[0] if lower_item is not None else end
+            if upper_key >= end and lower_key >= end:
+                return
+            if lower_item is not None and lower_key < upper_key:
+                yield lower_item
+                lower_item = next(lower_items, None)
+                continue
+            if lower_key == upper_key:
+                lower_item = next(lower_items, None)
+            value = upper.value()
+            if value:
+                yield upper_key, value
+            upper_key = upper.key() if upper.next() else end
+
+
+class IndexWriter:
+    """The inside of a write transaction on `recent`, reading through to `index`."""
+
+    __slots__ = ("_index", "_recent", "scan")
+
+    def __init__(self, recent: Any, index: Any) -> None:
+        self._recent = recent
+        self._index = index
+        self.scan = MergedScan(recent, index)
+
+    def get(self, key: bytes) -> bytes | None:
+        """Return the value of an entry, None if there is none."""
+        value = self._recent.get(key)
+        if value is None:
+            value = self._index.get(key)
+        return value or None
+
+    def put(self, key: bytes, value: bytes) -> None:
+        """Set an entry; only the interpreter of records may."""
+        self._recent.put(key, value)
+
+    def delete(self, key: bytes) -> None:
+        """Remove an entry, leaving a tombstone until the next checkpoint."""
+        self._recent.put(key, TOMBSTONE)
+
+
+class Snapshot:
+    """One point in time of the index."""
+
+    __slots__ = ("_index", "_recent", "scan", "tail")
+
+    def __init__(self, recent: Any, index: Any, tail: Tail) -> None:
+        self._recent = recent
+        self._index = index
+        self.tail = tail
+        self.scan = MergedScan(recent, index)
+
+    def get(self, key: bytes) -> bytes | None:
+        """Return the value of a key, None if there is none."""
+        value = self._recent.get(key)
+        if value is None:
+            value = self._index.get(key)
+        return value or None
+
+    def getters(self) -> tuple[Callable[[bytes], bytes | None], Callable[[bytes], bytes | None]]:
+        """Return the lookups of `recent` and `index` by themselves, for loops over many keys."""
+        return self._recent.get, self._index.get
+
+    def close(self) -> None:
+        """End the read transactions."""
+        self._index.abort()
+        self._recent.abort()
+
+    def __enter__(self) -> Self:
+        """Return the snapshot."""
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        """End the read transactions."""
+        self.close()

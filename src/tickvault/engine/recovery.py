@@ -1,0 +1,294 @@
+"""Opening after a crash: what is believed, what is replayed, what is rebuilt.
+
+`recent` is believed only if this boot, this file and this vault wrote it (it was never synced); `index` only if it is
+the file that was synced, not a copy of it.  Which files those were stands in ``identity.json``, so that a copied LMDB
+environment is never even opened.
+
+Invariants: recovery runs alone; it ends in a new epoch with a new segment, and the sequence numbers it gives out lie
+beyond any that a lost relaxed batch could have used.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from tickvault.engine.checkpoint import run_checkpoint
+from tickvault.engine.index import KEY_CHECKPOINT, KEY_TAIL, IndexWriter, Tail
+from tickvault.engine.manifest import SegmentKind
+from tickvault.engine.record import ALIGNMENT, Location
+from tickvault.engine.replay import Damage, Position, Walk, sound_records
+from tickvault.engine.segments import SEGMENT_HEADER_SIZE
+from tickvault.errors import IntegrityError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tickvault.engine.engine import Engine
+
+IDENTITY_FILE = "identity.json"
+_REPLAY_RECORDS_PER_COMMIT = 20_000
+_REPLAY_RECORDS_PER_CHECKPOINT = 400_000
+
+
+@dataclass
+class RecoveryReport:
+    """What opening had to do."""
+
+    kind: str = "none"
+    """``none`` (state of this boot was trusted), ``new``, ``replay`` (from the last checkpoint), ``rebuild``."""
+    records: int = 0
+    damage: list[Damage] = field(default_factory=list)
+
+
+def read_identity(folder: str) -> dict[str, object]:
+    """Return what was noted of the environments' files; empty if nothing was."""
+    try:
+        with open(os.path.join(folder, IDENTITY_FILE), encoding="utf-8") as file:
+            found = json.load(file)
+            return found if isinstance(found, dict) else {}
+    except (OSError, ValueError):
+        return {}
+
+
+def write_identity(engine: Engine) -> None:
+    """Note which files hold this vault's index in this boot."""
+    path = os.path.join(engine.path, IDENTITY_FILE)
+    noted = {
+        "vault": engine.vault_id.hex(),
+        "boot": engine.host.boot_id().hex(),
+        "recent": engine.index.identity(engine.index.recent_path),
+        "index": engine.index.identity(engine.index.index_path),
+    }
+    with open(path + ".new", "w", encoding="utf-8") as file:
+        json.dump(noted, file)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(path + ".new", path)
+    engine.disk.sync_directory(engine.path)
+
+
+def open_exclusive(
+    engine: Engine, *, rebuild: bool, progress: Callable[[int, int, str], None] | None
+) -> RecoveryReport:
+    """Bring the vault into a state that others may join. The caller holds the open lock and is alone."""
+    segments = engine.segments
+    poisoned = engine.control.begin(engine.host.boot_id(), engine.host.pid_namespace())
+    segments.manifest.load(exclusive=True)
+    segments.mend_manifest()
+    if not segments.manifest.segments:
+        # A vault always has a journal segment once its first was named. Files without a manifest are either that very
+        # first, left by a crash while the vault was made, or a vault that lost its manifest.
+        if segments.manifest.last_id or segments.holds_batches():
+            raise IntegrityError(f"{segments.manifest.path} is missing or empty; restore the vault from a backup")
+        return _start_new(engine)
+    segments.check_present()
+    segments.remove_strays()
+    identity = read_identity(engine.path)
+    index_trusted = not rebuild and _matches(engine, identity, "index", engine.index.index_path)
+    recent_trusted = (
+        index_trusted
+        and not poisoned
+        and identity.get("boot") == engine.host.boot_id().hex()
+        and _matches(engine, identity, "recent", engine.index.recent_path)
+    )
+    if recent_trusted:
+        engine.index.open()
+        return RecoveryReport()
+    try:
+        os.unlink(os.path.join(engine.path, IDENTITY_FILE))
+    except FileNotFoundError:
+        pass
+    synced = engine.control.synced()
+    engine.index.discard(engine.index.recent_path)
+    if not index_trusted:
+        engine.index.discard(engine.index.index_path)
+    engine.index.open()
+    report = _replay(engine, (synced[0], synced[1]) if poisoned and synced[0] else None, progress)
+    engine.control.heal()
+    write_identity(engine)
+    return report
+
+
+def _matches(engine: Engine, identity: dict[str, object], name: str, path: str) -> bool:
+    try:
+        found = list(engine.index.identity(path))
+    except OSError:
+        return False
+    return identity.get("vault") == engine.vault_id.hex() and identity.get(name) == found
+
+
+def _start_new(engine: Engine) -> RecoveryReport:
+    engine.index.discard(engine.index.recent_path)
+    engine.index.discard(engine.index.index_path)
+    engine.segments.remove_strays()
+    engine.index.open()
+    entry = engine.segments.create(SegmentKind.JOURNAL, engine.segments.size_first, 1, 0, 0)
+    tail = Tail(1, 0, 0, entry.segment_id, SEGMENT_HEADER_SIZE, 0, entry.size_bytes)
+    _set_tails(engine, tail, checkpoint=True)
+    engine.control.set_synced(entry.segment_id, SEGMENT_HEADER_SIZE, 0)
+    engine.control.heal()
+    write_identity(engine)
+    return RecoveryReport("new")
+
+
+def _set_tails(engine: Engine, tail: Tail, *, checkpoint: bool) -> None:
+    if checkpoint:
+        with engine.index.index.begin(write=True) as txn:
+            txn.put(KEY_CHECKPOINT, tail.pack())
+    with engine.index.recent.begin(write=True) as txn:
+        txn.put(KEY_TAIL, tail.pack())
+
+
+def _replay(
+    engine: Engine, synced_end: tuple[int, int] | None, progress: Callable[[int, int, str], None] | None
+) -> RecoveryReport:
+    segments = engine.segments
+    journal = segments.manifest.journal()
+    with engine.index.index.begin() as txn:
+        raw = txn.get(KEY_CHECKPOINT)
+    checkpoint = Tail.unpack(raw) if raw else None
+    if checkpoint is not None and checkpoint.segment_id not in segments.manifest.segments:
+        raise IntegrityError(
+            f"the index's checkpoint lies in segment {checkpoint.segment_id}, which is gone; run "
+            "`tickvault rebuild-index`"
+        )
+    start = None
+    if checkpoint is not None:
+        start = Position(checkpoint.segment_id, checkpoint.offset, checkpoint.batch_id, checkpoint.sequence)
+    else:
+        first = journal[0]
+        checkpoint = Tail(
+            first.epoch,
+            first.base_sequence,
+            first.previous_batch_id,
+            first.segment_id,
+            SEGMENT_HEADER_SIZE,
+            0,
+            0,
+        )
+        _set_tails(engine, checkpoint, checkpoint=True)
+    report = RecoveryReport("replay" if start is not None else "rebuild")
+    walk = Walk(segments, start, synced_end=synced_end)
+    _set_tails(engine, checkpoint._replace(base=0), checkpoint=False)
+    total = sum(entry.size_bytes for entry in journal if entry.segment_id >= checkpoint.segment_id)
+    _apply_batches(engine, walk, report, total, progress)
+    report.damage = walk.damage
+    assert walk.end is not None
+    if report.kind == "rebuild":
+        _finish_rebuild(engine)
+    _begin_epoch(engine, walk.end)
+    run_checkpoint(engine, recovering=True)
+    return report
+
+
+def _apply_batches(
+    engine: Engine,
+    walk: Walk,
+    report: RecoveryReport,
+    total: int,
+    progress: Callable[[int, int, str], None] | None,
+) -> None:
+    txn = index = None
+    pending = since_checkpoint = done = 0
+
+    def commit() -> None:
+        nonlocal txn, index, pending
+        if txn is not None:
+            assert walk.end is not None
+            tail = Tail.unpack(txn.get(KEY_TAIL))
+            end = walk.end
+            txn.put(
+                KEY_TAIL,
+                tail._replace(
+                    sequence=end.sequence, batch_id=end.batch_id, segment_id=end.segment_id, offset=end.offset
+                ).pack(),
+            )
+            txn.commit()
+            index.abort()
+        txn = index = None
+        pending = 0
+
+    for entry, view, batch in walk.batches():
+        # Here `walk.end` is the end of the batch before: everything up to it has been applied.
+        if pending >= _REPLAY_RECORDS_PER_COMMIT:
+            commit()
+            if since_checkpoint >= _REPLAY_RECORDS_PER_CHECKPOINT:
+                run_checkpoint(engine, recovering=True)
+                since_checkpoint = 0
+        if txn is None:
+            txn = engine.index.recent.begin(write=True)
+            index = engine.index.index.begin()
+            writer = IndexWriter(txn, index)
+        for offset, record in sound_records(walk, entry, view, batch):
+            engine.interpreter.apply(
+                writer,
+                record.kind,
+                record.flags,
+                record.sequence,
+                record.bucket_id,
+                record.key,
+                record.meta,
+                record.time_ns,
+                record.aux,
+                len(record.body),
+                Location(entry.segment_id, offset, record.length, record.body_offset, record.crc),
+            )
+            pending += 1
+            since_checkpoint += 1
+            report.records += 1
+        done += batch.length
+        if progress is not None:
+            progress(min(done, total), total, "bytes")
+    commit()
+
+
+def _finish_rebuild(engine: Engine) -> None:
+    """Remove entries whose owner turned out not to exist."""
+    with engine.index.recent.begin(write=True) as txn:
+        index = engine.index.index.begin()
+        try:
+            engine.interpreter.finish_rebuild(IndexWriter(txn, index))
+        finally:
+            index.abort()
+
+
+def _begin_epoch(engine: Engine, end: Position) -> None:
+    """Cut the torn tail off and start a new segment in a new epoch."""
+    segments = engine.segments
+    entry = segments.manifest.segments[end.segment_id]
+    later = [other for other in segments.manifest.journal() if other.segment_id > end.segment_id]
+    # Every record takes at least one aligned slot, so a lost batch cannot have used a sequence beyond this.
+    room = entry.size_bytes - end.offset + sum(other.size_bytes for other in later)
+    known = max([end.sequence, *(other.base_sequence for other in later)])
+    sequence = known + room // ALIGNMENT + 1
+    segments.release(end.segment_id)
+    fd = engine.disk.open(segments.path(end.segment_id, entry.kind))
+    try:
+        engine.disk.truncate(fd, end.offset)
+        engine.disk.sync(fd)
+    finally:
+        engine.disk.close(fd)
+    epoch = max(other.epoch for other in segments.manifest.segments.values()) + 1
+    size = max(segments.size_first, min(segments.size_max, entry.size_bytes))
+    created = segments.create(SegmentKind.JOURNAL, size, epoch, sequence, end.batch_id, prepared=True, least=size)
+    # Only now: the new segment's base sequence tells a second recovery what these may have used.
+    for other in later:
+        segments.retire(other.segment_id)
+    with engine.index.recent.begin(write=True) as txn:
+        tail = Tail.unpack(txn.get(KEY_TAIL))
+        txn.put(
+            KEY_TAIL,
+            Tail(
+                epoch,
+                sequence,
+                end.batch_id,
+                created.segment_id,
+                SEGMENT_HEADER_SIZE,
+                tail.base,
+                created.size_bytes,
+            ).pack(),
+        )
+    engine.control.set_synced(created.segment_id, SEGMENT_HEADER_SIZE, end.batch_id)

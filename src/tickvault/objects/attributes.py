@@ -1,0 +1,87 @@
+"""Attributes of a version that may be set after it was written: its tags, its stored headers.
+
+Invariants: they belong to one version and go with it; setting them makes no new version and changes no other attribute.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from tickvault.engine.commit import Operation, Transaction
+from tickvault.objects import entries, names
+from tickvault.objects.entries import ENTRY_ATTRIBUTES, Kind
+from tickvault.objects.get import head, read, retrying
+from tickvault.objects.lookup import later_attributes, read_record, require_version
+from tickvault.objects.model import ObjectInfo
+
+if TYPE_CHECKING:
+    from tickvault.objects.bucket import Bucket
+
+#: Tags take at most 10 × (128 + 256) characters; headers are few.
+_RECORD_SIZE = 64 * 1024
+
+
+def get_tags(bucket: Bucket, key: str, version_id: str | None) -> dict[str, str]:
+    """Return the tags of a version."""
+    raw_key = names.encode_key(key)
+    engine = bucket.store.engine
+
+    def attempt() -> dict[str, str]:
+        with engine.snapshot() as snapshot:
+            entry, _ = require_version(snapshot, bucket.name, bucket.bucket_id, raw_key, version_id)
+            if entry.flags & ENTRY_ATTRIBUTES:
+                later = later_attributes(snapshot, bucket.bucket_id, raw_key, entry.sequence)
+                if "tg" in later:
+                    return dict(later["tg"])
+            record, _ = read_record(engine.segments, entry, raw_key, bucket.bucket_id)
+            return dict(entries.decode_put_meta(record.meta).extras.get("tg", {}))
+
+    return retrying(attempt)
+
+
+def set_tags(bucket: Bucket, key: str, tags: Mapping[str, str], version_id: str | None) -> ObjectInfo:
+    """Replace the tags of a version; an empty mapping removes them."""
+    made = _set(bucket, key, version_id, {"tg": names.check_tags(tags)})
+    assert made is not None, "only a set bound to a sequence can miss"
+    return made
+
+
+def set_headers(bucket: Bucket, key: str, headers: Mapping[str, str | None], version_id: str | None) -> ObjectInfo:
+    """Merge into the stored headers of a version; None removes one."""
+    while True:
+        info = read(bucket, key, version_id).info
+        merged: dict[str, str | None] = {
+            **info.headers,
+            **{name.lower(): value for name, value in headers.items()},
+        }
+        kept = {name: value for name, value in merged.items() if value is not None}
+        made = _set(bucket, key, info.version_id, {"hd": kept}, sequence=info.sequence)
+        if made is not None:
+            return made
+
+
+def _set(
+    bucket: Bucket, key: str, version_id: str | None, attributes: dict[str, Any], sequence: int | None = None
+) -> ObjectInfo | None:
+    """Set attributes of a version; with `sequence`, return None if the version is another one meanwhile."""
+    raw_key = names.encode_key(key)
+    state = bucket.state
+
+    def run(txn: Transaction) -> str | None:
+        info = state.changing(txn)
+        entry, _ = require_version(txn, bucket.name, info.bucket_id, raw_key, version_id)
+        if sequence is not None and entry.sequence != sequence:
+            return None
+        later = later_attributes(txn, info.bucket_id, raw_key, entry.sequence)
+        txn.append(
+            Kind.ATTRIBUTES,
+            info.bucket_id,
+            raw_key,
+            entries.pack({**later, **attributes}),
+            aux=entry.sequence,
+        )
+        return entries.version_id_of(entry.sequence, entry.flags)
+
+    found = bucket.store.engine.commit(Operation(run, _RECORD_SIZE + len(raw_key)))
+    return None if found is None else head(bucket, key, found)

@@ -1,0 +1,87 @@
+"""What a read gives back: verified bytes, not copied.
+
+Invariants: every byte of a `Blob` was checked against its checksum before it was handed out; its memory stays valid
+and unchanged for as long as it is held, also after the object was overwritten, deleted or compacted.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tickvault.objects.model import ObjectInfo
+
+if TYPE_CHECKING:
+    from tickvault.objects.bucket import Bucket
+
+U8 = np.dtype(np.uint8)
+
+
+def _bytes_of(buffer: Any) -> memoryview:
+    return memoryview(buffer)
+
+
+class Blob(np.ndarray[Any, np.dtype[np.uint8]]):
+    """The bytes of an object or of a range of it, read-only.
+
+    ``memoryview(blob)`` is zero-copy, ``bytes(blob)`` copies; ``blob.info`` is the `ObjectInfo` of the version read.
+    It is a one-dimensional numpy array of uint8 (Python 3.11 has no other way for a class to offer its memory), so
+    ``blob.view("<i8")`` gives columns without a copy; comparing and slicing work as for bytes.
+    """
+
+    _source: ObjectInfo | tuple[Bucket, bytes, bytes]
+    """The info, or what it is made from when it is asked for: bucket, key and index entry."""
+
+    @property
+    def info(self) -> ObjectInfo:
+        """What is known of the object version these bytes are from."""
+        if not isinstance(self._source, ObjectInfo):
+            from tickvault.objects.get import info_of_source
+
+            self._source = info_of_source(*self._source)
+        return self._source
+
+    def __eq__(self, other: object) -> bool:
+        """Compare bytes."""
+        try:
+            return bool(_bytes_of(self) == _bytes_of(other))
+        except TypeError:
+            return NotImplemented
+
+    def __ne__(self, other: object) -> bool:
+        """Compare bytes."""
+        equal = self.__eq__(other)
+        return equal if equal is NotImplemented else not equal
+
+    def __hash__(self) -> int:  # type: ignore[override]
+        """Hash as bytes do."""
+        return hash(bytes(self))
+
+    def __bool__(self) -> bool:
+        """Whether there is a byte."""
+        return self.size > 0
+
+    def __getitem__(self, item: Any) -> Any:
+        """Return an int, or a memoryview of a slice."""
+        return _bytes_of(self)[item]
+
+    def view(self, *args: Any, **kwargs: Any) -> Any:
+        """Return a plain numpy array over the same memory, as ``numpy.ndarray.view`` does: ``blob.view("<i8")``."""
+        return super().view(np.ndarray).view(*args, **kwargs)
+
+    def __array_wrap__(self, array: Any, context: Any = None, return_scalar: bool = False) -> Any:
+        """Results of arithmetic are plain: they are no bytes of an object any more."""
+        plain = np.asarray(array)
+        return plain[()] if plain.ndim == 0 else plain
+
+    def __repr__(self) -> str:
+        """Show the size, and the beginning."""
+        head = bytes(_bytes_of(self)[:16])
+        return f"<Blob of {self.size} bytes {head!r}{'…' if self.size > len(head) else ''}>"
+
+    __str__ = __repr__
+
+    def __reduce__(self) -> Any:
+        """Pickle as bytes."""
+        return bytes, (bytes(self),)

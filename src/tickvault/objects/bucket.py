@@ -1,0 +1,454 @@
+"""A bucket, as a small handle over the verbs; each verb is a function in the module of its name.
+
+Invariants: a handle holds no state of the bucket but a cache checked against the index; it may be used from any thread.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Literal
+
+from tickvault.engine.commit import Operation, Transaction
+from tickvault.errors import InvalidInputError, TickVaultError
+from tickvault.objects import attributes, copying, delete, entries, get, listing, multipart, names, put
+from tickvault.objects.blob import Blob
+from tickvault.objects.entries import Kind
+from tickvault.objects.get import ObjectReader
+from tickvault.objects.model import (
+    BucketInfo,
+    DeleteResult,
+    Durability,
+    ListPage,
+    ObjectInfo,
+    PartInfo,
+    PartPage,
+    UploadInfo,
+    UploadPage,
+    VersionPage,
+)
+from tickvault.objects.put import INLINE_SIZE_MAX, ObjectWriter
+from tickvault.objects.ranges import get_ranges
+from tickvault.objects.state import BucketState, encode_bucket
+from tickvault.objects.versions import versions
+
+if TYPE_CHECKING:
+    from tickvault.objects.store import ObjectStore
+
+_READ_SIZE = 1 << 20
+
+
+class Bucket:
+    """One bucket of a vault."""
+
+    def __init__(self, store: ObjectStore, state: BucketState) -> None:
+        self.store = store
+        self.state = state
+        self.name = state.name
+        self.bucket_id = state.info.bucket_id
+        self.object_prefix = entries.bucket_prefix(b"O", self.bucket_id)
+
+    def __repr__(self) -> str:
+        """Show the name."""
+        return f"<Bucket {self.name!r} of {self.store.path}>"
+
+    @property
+    def info(self) -> BucketInfo:
+        """The bucket's settings as of now; raises `BucketNotFoundError` once it was deleted."""
+        return self.state.current(self.store)
+
+    # -- objects
+
+    def put(
+        self,
+        key: str,
+        data: Any,
+        *,
+        metadata: Mapping[str, str] | None = None,
+        content_type: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        tags: Mapping[str, str] | None = None,
+        checksums: Mapping[str, str] | None = None,
+        checksum_type: str | None = None,
+        if_match: str | None = None,
+        if_none_match: str | None = None,
+    ) -> ObjectInfo:
+        """Write an object and return once it is durable.
+
+        Parameters
+        ----------
+        key : str
+            1 to 1,024 bytes of UTF-8.
+        data : bytes-like or binary file
+            The body; a file is read to its end in pieces.
+        metadata : mapping of str to str, optional
+            User metadata, up to 2 KiB.
+        if_match : str, optional
+            Write only over the version with this entity tag (``"*"``: any).
+        if_none_match : str, optional
+            ``"*"``: write only if there is no such object.
+
+        Raises
+        ------
+        PreconditionFailedError
+            A condition does not hold; of several writers with ``if_none_match="*"`` exactly one succeeds.
+        InvalidInputError
+            The key, metadata or tags break a rule.
+        DiskFullError, PoisonedError
+            Nothing was written.
+        """
+        extras = put.extras_of(content_type, metadata, headers, tags, checksums, checksum_type)
+        if hasattr(data, "read"):
+            return self._put_file(key, data, extras, if_match, if_none_match)
+        body = put.as_buffer(data)
+        if len(body) <= INLINE_SIZE_MAX:
+            return self.store.engine.commit(
+                put.put_operation(self, key, body, extras=extras, if_match=if_match, if_none_match=if_none_match)
+            )
+        with put.open_writer(
+            self, key, len(body), extras=extras, if_match=if_match, if_none_match=if_none_match
+        ) as writer:
+            writer.write(body)
+            return writer.commit()
+
+    def _put_file(
+        self, key: str, file: Any, extras: dict[str, Any], if_match: str | None, if_none_match: str | None
+    ) -> ObjectInfo:
+        first = file.read(INLINE_SIZE_MAX + 1)
+        while first and len(first) <= INLINE_SIZE_MAX:
+            # A pipe or socket gives what it has; only an empty read is the end.
+            more = file.read(INLINE_SIZE_MAX + 1 - len(first))
+            if not more:
+                break
+            first += more
+        if len(first) <= INLINE_SIZE_MAX:
+            return self.store.engine.commit(
+                put.put_operation(self, key, first, extras=extras, if_match=if_match, if_none_match=if_none_match)
+            )
+        with put.open_writer(self, key, None, extras=extras, if_match=if_match, if_none_match=if_none_match) as writer:
+            while first:
+                writer.write(first)
+                first = file.read(_READ_SIZE)
+            return writer.commit()
+
+    def put_operation(
+        self,
+        key: str,
+        data: Any,
+        *,
+        metadata: Mapping[str, str] | None = None,
+        content_type: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        tags: Mapping[str, str] | None = None,
+        checksums: Mapping[str, str] | None = None,
+        checksum_type: str | None = None,
+        if_match: str | None = None,
+        if_none_match: str | None = None,
+        etag: str | None = None,
+    ) -> Operation[ObjectInfo]:
+        """Return the write of a body of at most `INLINE_SIZE_MAX` bytes, for `ObjectStore.submit`.
+
+        `etag` is the body's MD5 in hex, when the caller computed it already.
+        """
+        return put.put_operation(
+            self,
+            key,
+            data,
+            extras=put.extras_of(content_type, metadata, headers, tags, checksums, checksum_type),
+            if_match=if_match,
+            if_none_match=if_none_match,
+            etag=None if etag is None else bytes.fromhex(etag),
+        )
+
+    def open_writer(
+        self,
+        key: str,
+        size_hint: int | None = None,
+        *,
+        metadata: Mapping[str, str] | None = None,
+        content_type: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        tags: Mapping[str, str] | None = None,
+        checksums: Mapping[str, str] | None = None,
+        checksum_type: str | None = None,
+        if_match: str | None = None,
+        if_none_match: str | None = None,
+    ) -> ObjectWriter[ObjectInfo]:
+        """Return a writer that streams a body of any size; a right `size_hint` keeps it in one piece on disk."""
+        return put.open_writer(
+            self,
+            key,
+            size_hint,
+            extras=put.extras_of(content_type, metadata, headers, tags, checksums, checksum_type),
+            if_match=if_match,
+            if_none_match=if_none_match,
+        )
+
+    def put_many(self, items: Iterable[tuple[str, Any]]) -> list[ObjectInfo]:
+        """Write several objects in one commit, all of them or none: up to 64 MiB together, 256 KiB each."""
+        return put.put_many(self, items)
+
+    def get(self, key: str, *, start: int = 0, end: int | None = None, version_id: str | None = None) -> Blob:
+        """Return the bytes [start, end) of an object, verified and without copying.
+
+        Raises
+        ------
+        NotFoundError
+            There is no such object (or version: `VersionNotFoundError`).
+        IntegrityError
+            The stored bytes are damaged.
+        """
+        return get.get(self, key, start, end, version_id)
+
+    def get_ranges(
+        self, key: str, ranges: Sequence[tuple[int, int | None]], *, version_id: str | None = None
+    ) -> list[Blob]:
+        """Return several ranges [start, end) of one object, all of the same version; raises as `get` does."""
+        return get_ranges(self, key, ranges, version_id)
+
+    def get_many(self, keys: Sequence[str]) -> list[Blob]:
+        """Return several objects as of one point in time; raises `NotFoundError` if one is missing."""
+        return get.get_many(self, keys)
+
+    def read(self, key: str, *, version_id: str | None = None) -> ObjectReader:
+        """Return a reader of one version, for streaming and ranges."""
+        return get.read(self, key, version_id)
+
+    def head(self, key: str, *, version_id: str | None = None) -> ObjectInfo:
+        """Return what is known of an object."""
+        return get.head(self, key, version_id)
+
+    def delete(self, key: str, *, version_id: str | None = None, if_match: str | None = None) -> DeleteResult:
+        """Delete an object, or one version of it for good; deleting what is not there is no error."""
+        return self.store.engine.commit(delete.delete_operation(self, key, version_id, if_match))
+
+    def delete_operation(
+        self, key: str, *, version_id: str | None = None, if_match: str | None = None
+    ) -> Operation[DeleteResult]:
+        """Return a delete for `ObjectStore.submit`."""
+        return delete.delete_operation(self, key, version_id, if_match)
+
+    def delete_many(self, keys: Sequence[str | tuple[str, str | None]]) -> list[DeleteResult | TickVaultError]:
+        """Delete several keys, or (key, version_id) pairs, in one commit; refusals are in the list as errors."""
+        return delete.delete_many(self, keys)
+
+    def copy(
+        self,
+        key: str,
+        dest_key: str,
+        *,
+        dest_bucket: Bucket | None = None,
+        version_id: str | None = None,
+        metadata: Mapping[str, str] | None = None,
+        content_type: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        tags: Mapping[str, str] | None = None,
+        checksums: Mapping[str, str] | None = None,
+        if_match: str | None = None,
+        if_none_match: str | None = None,
+        source_if_match: str | None = None,
+    ) -> ObjectInfo:
+        """Copy an object; `metadata` None keeps metadata, content type and headers, `tags` None keeps the tags."""
+        return copying.copy(
+            self,
+            key,
+            dest_bucket or self,
+            dest_key,
+            version_id=version_id,
+            metadata=metadata,
+            content_type=content_type,
+            headers=headers,
+            tags=tags,
+            checksums=checksums,
+            if_match=if_match,
+            if_none_match=if_none_match,
+            source_if_match=source_if_match,
+        )
+
+    # -- listings
+
+    def versions(self, key: str) -> Iterator[ObjectInfo]:
+        """Iterate over the versions and delete markers of one key, newest first."""
+        return versions(self, key)
+
+    def list(self, prefix: str = "", delimiter: str = "", start_after: str = "") -> Iterator[ObjectInfo | str]:
+        """Iterate over objects after `start_after` in key order; with a delimiter, common prefixes come as `str`."""
+        return listing.iterate(self, prefix, delimiter, start_after)
+
+    def list_page(self, *, prefix: str = "", delimiter: str = "", start_after: str = "", limit: int = 1000) -> ListPage:
+        """Return one page of a listing."""
+        return listing.list_page(self, prefix, delimiter, start_after, limit)
+
+    def list_versions_page(
+        self,
+        *,
+        prefix: str = "",
+        delimiter: str = "",
+        key_marker: str = "",
+        version_id_marker: str = "",
+        limit: int = 1000,
+    ) -> VersionPage:
+        """Return one page of versions and delete markers: by key, newest first."""
+        return listing.list_versions_page(self, prefix, delimiter, key_marker, version_id_marker, limit)
+
+    # -- tags
+
+    def get_tags(self, key: str, *, version_id: str | None = None) -> dict[str, str]:
+        """Return the tags of a version."""
+        return attributes.get_tags(self, key, version_id)
+
+    def set_tags(self, key: str, tag_set: Mapping[str, str], *, version_id: str | None = None) -> ObjectInfo:
+        """Replace the tags of a version; an empty mapping removes them."""
+        return attributes.set_tags(self, key, tag_set, version_id)
+
+    def set_headers(self, key: str, headers: Mapping[str, str | None], *, version_id: str | None = None) -> ObjectInfo:
+        """Merge into the stored headers of a version, without a new version; None removes one."""
+        return attributes.set_headers(self, key, headers, version_id)
+
+    # -- multipart
+
+    def create_upload(
+        self,
+        key: str,
+        *,
+        metadata: Mapping[str, str] | None = None,
+        content_type: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        tags: Mapping[str, str] | None = None,
+        checksum_algorithm: str | None = None,
+        checksum_type: str | None = None,
+    ) -> UploadInfo:
+        """Begin a multipart upload."""
+        return multipart.create_upload(
+            self,
+            key,
+            metadata=metadata,
+            content_type=content_type,
+            headers=headers,
+            tags=tags,
+            checksum_algorithm=checksum_algorithm,
+            checksum_type=checksum_type,
+        )
+
+    def upload_info(self, key: str, upload_id: str) -> UploadInfo:
+        """Return what is known of an upload in progress; raises `UploadNotFoundError`."""
+        return multipart.upload_info(self, key, upload_id)
+
+    def put_part(
+        self,
+        key: str,
+        upload_id: str,
+        part_number: int,
+        data: Any,
+        *,
+        checksums: Mapping[str, str] | None = None,
+    ) -> PartInfo:
+        """Write one part; one with the same number is replaced."""
+        body = put.as_buffer(data)
+        with self.open_part_writer(key, upload_id, part_number, len(body), checksums=checksums) as writer:
+            writer.write(body)
+            return writer.commit()
+
+    def open_part_writer(
+        self,
+        key: str,
+        upload_id: str,
+        part_number: int,
+        size_hint: int | None = None,
+        *,
+        checksums: Mapping[str, str] | None = None,
+    ) -> ObjectWriter[PartInfo]:
+        """Return a writer that streams one part."""
+        return multipart.open_part_writer(self, key, upload_id, part_number, size_hint, checksums)
+
+    def list_parts_page(self, key: str, upload_id: str, *, part_number_marker: int = 0, limit: int = 1000) -> PartPage:
+        """Return one page of parts, by number."""
+        return multipart.list_parts_page(self, key, upload_id, part_number_marker, limit)
+
+    def complete_upload(
+        self,
+        key: str,
+        upload_id: str,
+        parts: Sequence[tuple[int, str]],
+        *,
+        checksums: Mapping[str, str] | None = None,
+        checksum_type: str | None = None,
+        if_match: str | None = None,
+        if_none_match: str | None = None,
+    ) -> ObjectInfo:
+        """Make an object of parts (number, etag), in ascending order, without copying them."""
+        return multipart.complete_upload(
+            self,
+            key,
+            upload_id,
+            parts,
+            checksums=checksums,
+            checksum_type=checksum_type,
+            if_match=if_match,
+            if_none_match=if_none_match,
+        )
+
+    def abort_upload(self, key: str, upload_id: str) -> None:
+        """Give an upload and its parts up."""
+        multipart.abort_upload(self, key, upload_id)
+
+    def list_uploads_page(
+        self,
+        *,
+        prefix: str = "",
+        delimiter: str = "",
+        key_marker: str = "",
+        upload_id_marker: str = "",
+        limit: int = 1000,
+    ) -> UploadPage:
+        """Return one page of uploads in progress."""
+        return multipart.list_uploads_page(self, prefix, delimiter, key_marker, upload_id_marker, limit)
+
+    # -- settings
+
+    def set_versioning(self, state: Literal["enabled", "suspended"]) -> BucketInfo:
+        """Keep versions from now on, or stop keeping them; what is kept stays."""
+        if state not in ("enabled", "suspended"):
+            raise InvalidInputError(f"versioning is 'enabled' or 'suspended', not {state!r}; it cannot be turned off")
+        return self._change(lambda info: replace(info, versioning=state))
+
+    def set_durability(self, durability: Durability) -> BucketInfo:
+        """Choose when a write is acknowledged: ``strict`` after it is synced, ``relaxed`` before."""
+        if durability not in ("strict", "relaxed"):
+            raise InvalidInputError(f"durability is 'strict' or 'relaxed', not {durability!r}")
+        return self._change(lambda info: replace(info, durability=durability))
+
+    def set_document(self, name: str, value: Any | None) -> BucketInfo:
+        """Store a settings document whole; None removes it."""
+
+        def change(info: BucketInfo) -> BucketInfo:
+            documents = {key: kept for key, kept in info.documents.items() if key != name}
+            if value is not None:
+                documents[name] = value
+            return replace(info, documents=documents)
+
+        return self._change(change)
+
+    def _change(self, change: Any) -> BucketInfo:
+        state = self.state
+        # Settings are few and small; the largest document S3 allows (lifecycle, 1,000 rules) stays below this.
+        size = 1 << 20
+
+        def run(txn: Transaction) -> BucketInfo:
+            info: BucketInfo = change(state.changing(txn))
+            # How the bucket is written is itself never lost to a crash.
+            txn.strict = True
+            try:
+                meta = encode_bucket(info)
+            except (TypeError, ValueError) as error:
+                raise InvalidInputError(f"a settings document holds what JSON could: {error}") from None
+            if len(meta) > size - 4096:
+                raise InvalidInputError(
+                    f"the settings of bucket {self.name} take {len(meta)} bytes; at most {size - 4096}"
+                )
+            txn.append(Kind.BUCKET, info.bucket_id, names.check_bucket_name(self.name).encode(), meta)
+            return info
+
+        made = self.store.engine.commit(Operation(run, size))
+        state.current(self.store)
+        return made

@@ -1,0 +1,106 @@
+"""Deleting: a removal, or a delete marker where versions are kept.
+
+Invariants: deleting what is not there is no error and changes nothing in a bucket without versions; a delete without a
+version id never removes a version with an id of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from tickvault.engine.commit import Operation, Transaction
+from tickvault.errors import TickVaultError
+from tickvault.objects import entries, names
+from tickvault.objects.entries import (
+    AUX_VERSIONED,
+    ENTRY_MARKER,
+    ENTRY_NULL,
+    REMOVE_NULL,
+    REMOVE_VERSION,
+    Kind,
+)
+from tickvault.objects.lookup import find_version
+from tickvault.objects.model import BucketInfo, DeleteResult
+from tickvault.objects.put import check_conditions
+
+if TYPE_CHECKING:
+    from tickvault.objects.bucket import Bucket
+
+_RECORD_SIZE = 192
+
+
+def append_delete(
+    txn: Transaction, bucket: BucketInfo, key: str, raw_key: bytes, version_id: str | None
+) -> DeleteResult:
+    """Append what deletes a key, or one version of it."""
+    bucket_id = bucket.bucket_id
+    if version_id is not None:
+        found = find_version(txn, bucket_id, raw_key, version_id)
+        if found is None:
+            return DeleteResult(key, version_id, False, False)
+        entry = found[0]
+        meta = REMOVE_NULL if entry.flags & ENTRY_NULL else REMOVE_VERSION
+        txn.append(Kind.REMOVE, bucket_id, raw_key, meta, aux=entry.sequence)
+        return DeleteResult(key, version_id, bool(entry.flags & ENTRY_MARKER), True)
+    current_key = entries.object_key(bucket_id, raw_key)
+    raw = txn.get(current_key)
+    if bucket.versioning == "off":
+        if raw is None:
+            return DeleteResult(key, None, False, False)
+        entry = entries.decode_entry(current_key, raw)
+        txn.append(Kind.REMOVE, bucket_id, raw_key, REMOVE_NULL, aux=entry.sequence)
+        return DeleteResult(key, None, False, True)
+    aux = AUX_VERSIONED if bucket.versioning == "enabled" else 0
+    sequence, _ = txn.append(Kind.DELETE_MARKER, bucket_id, raw_key, b"", aux=aux)
+    return DeleteResult(key, f"{sequence:016x}" if aux else "null", True, raw is not None)
+
+
+def delete_operation(bucket: Bucket, key: str, version_id: str | None, if_match: str | None) -> Operation[DeleteResult]:
+    """Return the operation that deletes a key or a version."""
+    raw_key = names.encode_key(key)
+    state = bucket.state
+
+    def run(txn: Transaction) -> DeleteResult:
+        info = state.changing(txn)
+        if if_match is not None:
+            check_conditions(txn, info, raw_key, if_match, None)
+        return append_delete(txn, info, key, raw_key, version_id)
+
+    return Operation(run, _RECORD_SIZE + len(raw_key))
+
+
+def delete_many(bucket: Bucket, keys: Sequence[str | tuple[str, str | None]]) -> list[DeleteResult | TickVaultError]:
+    """Delete several keys or versions in one commit; what is refused is in the list as an error."""
+    prepared: list[tuple[str, bytes, str | None] | TickVaultError] = []
+    total = 0
+    for item in keys:
+        key, version_id = (item, None) if isinstance(item, str) else item
+        try:
+            raw_key = names.encode_key(key)
+        except TickVaultError as error:
+            prepared.append(error)
+            continue
+        prepared.append((key, raw_key, version_id))
+        total += _RECORD_SIZE + len(raw_key)
+    state = bucket.state
+
+    def run(txn: Transaction) -> list[DeleteResult | TickVaultError]:
+        info = state.changing(txn)
+        results: list[DeleteResult | TickVaultError] = []
+        for item in prepared:
+            if isinstance(item, TickVaultError):
+                results.append(item)
+                continue
+            length = txn.length
+            try:
+                results.append(append_delete(txn, info, *item))
+            except TickVaultError as error:
+                if txn.length != length:
+                    # Half done; the commit undoes it.
+                    raise
+                # A guard refused this one; it was asked before anything was appended for it.
+                results.append(error)
+        return results
+
+    return bucket.store.engine.commit(Operation(run, total))

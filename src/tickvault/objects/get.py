@@ -1,0 +1,244 @@
+"""Reading an object: verified on every read, without copying.
+
+Invariants: no byte leaves before its checksum held and the record was that of the key, version and sequence asked for;
+a reader that meets a segment retired under it looks the object up again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, TypeVar
+
+import numpy as np
+from crc32c import crc32c
+
+from tickvault.engine.bodies import Extent, verified_extent
+from tickvault.engine.index import Reader
+from tickvault.engine.record import FRAME_SIZE, Record
+from tickvault.engine.segments import SegmentGoneError
+from tickvault.errors import IntegrityError, InvalidInputError, NotFoundError
+from tickvault.objects import entries, names
+from tickvault.objects.blob import U8, Blob
+from tickvault.objects.entries import ENTRY, ENTRY_EXTENTS, Entry, decode_entry
+from tickvault.objects.lookup import damaged, info_of_record, read_record, require_version
+from tickvault.objects.model import ObjectInfo
+from tickvault.seam.disk import resident
+
+if TYPE_CHECKING:
+    from tickvault.objects.bucket import Bucket
+
+Result = TypeVar("Result")
+_RETRIES = 20
+_NOTHING = memoryview(b"")
+_entry_fields = ENTRY.unpack
+_new = np.ndarray.__new__
+
+
+def retrying(call: Callable[[], Result]) -> Result:
+    """Run a lookup and read, again where compaction retired the segment in between."""
+    for _ in range(_RETRIES):
+        try:
+            return call()
+        except SegmentGoneError:
+            continue
+    raise IntegrityError("the index refers to a segment that is gone; run `tickvault verify`")
+
+
+def clamp(start: int, end: int | None, size: int) -> tuple[int, int]:
+    """Return [start, end) within an object of `size` bytes.
+
+    Raises
+    ------
+    InvalidInputError
+        `start` is negative or beyond the end of the object, or `end` is before `start`.
+    """
+    stop = size if end is None or end > size else end
+    if start < 0 or start > size or stop < start:
+        raise InvalidInputError(f"range [{start}, {end}) does not lie within an object of {size} bytes")
+    return start, stop
+
+
+def get(bucket: Bucket, key: str, start: int, end: int | None, version_id: str | None) -> Blob:
+    """Return a verified blob."""
+    raw_key = names.encode_key(key)
+    if version_id is None:
+        # The short way: current version, header and body under one checksum. All else goes the long way, which also
+        # looks again where this one finds that something does not match, and says what it is.
+        engine = bucket.store.engine
+        value = engine.index.get(bucket.object_prefix + raw_key)
+        if value is not None and len(value) == ENTRY.size:
+            _, _, _, _, _, _, size, _, segment_id, offset, _, body_offset, crc = _entry_fields(value)
+            if body_offset:
+                body = offset + body_offset
+                try:
+                    view = engine.segments.view(segment_id, body + size)
+                except SegmentGoneError:
+                    view = _NOTHING
+                if (
+                    crc32c(view[offset + 4 : body + size]) == crc
+                    and view[offset + 64 : offset + 64 + len(raw_key)] == raw_key
+                ):
+                    stop = size
+                    if start or end is not None:
+                        start, stop = clamp(start, end, size)
+                    blob: Blob = _new(Blob, stop - start, U8, view, body + start)
+                    blob._source = bucket, raw_key, value
+                    return blob
+    return retrying(lambda: read(bucket, key, version_id).blob(start, end))
+
+
+def get_many(bucket: Bucket, keys: Sequence[str]) -> list[Blob]:
+    """Return the blobs of several keys, all as of one point in time.
+
+    Raises
+    ------
+    NotFoundError
+        One of the keys does not exist.
+    """
+    prefix = bucket.object_prefix
+    view_of = bucket.store.engine.segments.view
+    found: list[Blob] = []
+    append = found.append
+    with bucket.store.engine.snapshot() as snapshot:
+        recent, index = snapshot.getters()
+        for key in keys:
+            try:
+                raw_key = key.encode()
+            except (AttributeError, UnicodeEncodeError):
+                raw_key = names.encode_key(key)
+            index_key = prefix + raw_key
+            value = recent(index_key)
+            if value is None:
+                value = index(index_key)
+            if not value:
+                names.encode_key(key)
+                raise NotFoundError(f"object {bucket.name}/{key} does not exist")
+            _, _, _, _, _, _, size, _, segment_id, offset, _, body_offset, crc = _entry_fields(value)
+            body = offset + body_offset
+            try:
+                view = view_of(segment_id, body + size) if body_offset else _NOTHING
+            except SegmentGoneError:
+                view = _NOTHING
+            if (
+                crc32c(view[offset + 4 : body + size]) == crc
+                and view[offset + 64 : offset + 64 + len(raw_key)] == raw_key
+            ):
+                blob: Blob = _new(Blob, size, U8, view, body)
+                blob._source = bucket, raw_key, value
+            else:
+                blob = _read_entry(bucket, snapshot, raw_key, decode_entry(index_key, value)).blob()
+            append(blob)
+    return found
+
+
+def info_of_source(bucket: Bucket, key: bytes, value: bytes) -> ObjectInfo:
+    """Return the info of a blob read the short way, from the index entry it was read by."""
+    entry = decode_entry(bucket.object_prefix + key, value)
+    engine = bucket.store.engine
+    try:
+        record, _ = read_record(engine.segments, entry, key, bucket.bucket_id)
+    except SegmentGoneError:
+        # Moved since: what is known of that version under its id, if it is still there.
+        return head(bucket, key.decode(), entries.version_id_of(entry.sequence, entry.flags))
+    with engine.snapshot() as snapshot:
+        return info_of_record(snapshot, entry, record.meta, bucket.bucket_id, key, is_latest=True)
+
+
+class ObjectReader:
+    """One version of an object, looked up once; its bytes stay readable while this is held."""
+
+    __slots__ = ("_bucket", "_extents", "_record", "info")
+
+    def __init__(self, bucket: Bucket, entry: Entry, record: Record, info: ObjectInfo) -> None:
+        self._bucket = bucket
+        self._record = record
+        self.info = info
+        self._extents: tuple[tuple[int, Extent, memoryview], ...] = ()
+        if entry.flags & ENTRY_EXTENTS:
+            segments = bucket.store.engine.segments
+            at = 0
+            found = []
+            for extent in entries.decode_put_meta(record.meta).extents:
+                found.append((at, extent, segments.view(extent.segment_id, extent.end)))
+                at += extent.length
+            self._extents = tuple(found)
+
+    def resident(self, start: int = 0, end: int | None = None) -> bool:
+        """Return whether the bytes of a range are in memory, so that reading them cannot wait for the disk."""
+        start, stop = clamp(start, end, self.info.size)
+        segments = self._bucket.store.engine.segments
+        if not self._extents:
+            # The record was read to verify it; its pages are there.
+            return True
+        for at, extent, _ in self._extents:
+            low, high = max(start - at, 0), min(stop - at, extent.length)
+            if low < high:
+                address = segments.address(extent.segment_id, extent.end)
+                low -= low % FRAME_SIZE
+                if not resident(address + extent.offset + low, high - low):
+                    return False
+        return True
+
+    def chunks(self, start: int = 0, end: int | None = None, chunk_size: int = 1 << 20) -> Iterator[memoryview]:
+        """Iterate over verified views of a range, each at most `chunk_size` bytes, read as they are asked for.
+
+        Raises
+        ------
+        IntegrityError
+            A frame is damaged; what was yielded before is sound.
+        """
+        start, stop = clamp(start, end, self.info.size)
+        if not self._extents:
+            for low in range(start, stop, chunk_size):
+                yield self._record.body[low : min(low + chunk_size, stop)]
+            return
+        for at, extent, view in self._extents:
+            low, high = max(start - at, 0), min(stop - at, extent.length)
+            while low < high:
+                # Cut at frame boundaries, so that no frame is verified twice.
+                upto = min(high, (low // FRAME_SIZE) * FRAME_SIZE + max(chunk_size, FRAME_SIZE))
+                yield verified_extent(view, extent, low, upto)
+                low = upto
+
+    def bytes(self, start: int = 0, end: int | None = None) -> memoryview:
+        """Return one verified view of a range: zero-copy when it lies in one extent, else copied together."""
+        start, stop = clamp(start, end, self.info.size)
+        if not self._extents:
+            return self._record.body[start:stop]
+        for at, extent, view in self._extents:
+            if at <= start and stop <= at + extent.length:
+                return verified_extent(view, extent, start - at, stop - at)
+        return memoryview(b"".join(self.chunks(start, stop)))
+
+    def blob(self, start: int = 0, end: int | None = None) -> Blob:
+        """Return a verified blob of a range."""
+        data = self.bytes(start, end)
+        blob: Blob = _new(Blob, len(data), U8, data, 0)
+        blob._source = self.info
+        return blob
+
+
+def read(bucket: Bucket, key: str, version_id: str | None) -> ObjectReader:
+    """Look a version up and return its reader."""
+    raw_key = names.encode_key(key)
+    engine = bucket.store.engine
+
+    def attempt() -> ObjectReader:
+        with engine.snapshot() as snapshot:
+            entry, is_latest = require_version(snapshot, bucket.name, bucket.bucket_id, raw_key, version_id)
+            return _read_entry(bucket, snapshot, raw_key, entry, is_latest=is_latest)
+
+    return retrying(attempt)
+
+
+def _read_entry(bucket: Bucket, snapshot: Reader, key: bytes, entry: Entry, *, is_latest: bool = True) -> ObjectReader:
+    record, _ = read_record(bucket.store.engine.segments, entry, key, bucket.bucket_id)
+    if len(record.body) != entry.size and not entry.flags & ENTRY_EXTENTS:
+        raise damaged(entry, key)
+    info = info_of_record(snapshot, entry, record.meta, bucket.bucket_id, key, is_latest=is_latest)
+    return ObjectReader(bucket, entry, record, info)
+
+
+def head(bucket: Bucket, key: str, version_id: str | None) -> ObjectInfo:
+    """Return what is known of a version, without reading its body where that is separate."""
+    return read(bucket, key, version_id).info

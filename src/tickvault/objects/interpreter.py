@@ -1,0 +1,385 @@
+"""What each record does to the index: the same code in a commit, in replay, and for a copy made by compaction.
+
+The versions of a key are a set; the current one is that with the highest sequence; a null version replaces the null
+version before it.  A removal names the version it removes, and of null versions removes every one up to it, so that an
+older copy that compaction has not reached yet can never come back.
+
+Invariants: applying a record again changes nothing; journal order with copies after originals gives the index that the
+commits gave; nothing else writes O, V, N, T, U, P, B entries.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from tickvault.engine.bodies import Extent
+from tickvault.engine.engine import Referrer
+from tickvault.engine.index import IndexWriter, Reader, prefix_end
+from tickvault.engine.record import FLAG_RELOCATED, Location, Record
+from tickvault.objects import entries
+from tickvault.objects.entries import (
+    AUX_PLAIN,
+    AUX_VERSIONED,
+    ENTRY_ATTRIBUTES,
+    ENTRY_EXTENTS,
+    ENTRY_MARKER,
+    ENTRY_NULL,
+    META,
+    META_EXTENTS,
+    REMOVE_NULL,
+    Entry,
+    Kind,
+    decode_document,
+    decode_entry,
+    decode_put_meta,
+    encode_document,
+    encode_entry,
+    unpack,
+)
+
+_PUT = int(Kind.PUT)
+_NO_ETAG = bytes(16)
+
+
+class ObjectInterpreter:
+    """The `engine.Interpreter` of objects, versions, tags, buckets and uploads."""
+
+    def apply(
+        self,
+        writer: IndexWriter,
+        kind: int,
+        flags: int,
+        sequence: int,
+        bucket_id: int,
+        key: bytes,
+        meta: bytes,
+        time_ns: int,
+        aux: int,
+        body_length: int,
+        location: Location,
+    ) -> None:
+        """Change the index as the record says."""
+        if kind == _PUT:
+            etag, parts, meta_flags, _, size = META.unpack_from(meta)
+            entry_flags = (0 if aux & AUX_VERSIONED else ENTRY_NULL) | (
+                ENTRY_EXTENTS if meta_flags & META_EXTENTS else 0
+            )
+            place = location[:3] if meta_flags & META_EXTENTS else location
+            entry = Entry(entry_flags, parts, sequence, time_ns, size, etag, *place)
+            if aux & AUX_PLAIN and not flags & FLAG_RELOCATED:
+                index_key = entries.object_key(bucket_id, key)
+                old = writer.get(index_key)
+                if old is not None:
+                    replaced = decode_entry(index_key, old)
+                    if replaced.sequence > sequence:
+                        return
+                    if replaced.sequence != sequence:
+                        self._dead(writer, bucket_id, key, replaced)
+                writer.put(index_key, encode_entry(index_key, entry))
+            else:
+                self._add_version(writer, bucket_id, key, entry)
+        elif kind == Kind.DELETE_MARKER:
+            entry_flags = ENTRY_MARKER | (0 if aux & AUX_VERSIONED else ENTRY_NULL)
+            self._add_version(writer, bucket_id, key, Entry(entry_flags, 0, sequence, time_ns, 0, _NO_ETAG, *location))
+        elif kind == Kind.REMOVE:
+            self._remove_version(writer, bucket_id, key, aux, null=meta == REMOVE_NULL)
+        elif kind == Kind.ATTRIBUTES:
+            self._set_attributes(writer, bucket_id, key, sequence, aux, meta, location)
+        elif kind == Kind.BUCKET:
+            self._set_bucket(writer, bucket_id, key, sequence, meta, location)
+        elif kind == Kind.BUCKET_REMOVE:
+            index_key = entries.bucket_key(key.decode())
+            old = writer.get(index_key)
+            if old is not None and decode_document(index_key, old).data["id"] <= bucket_id:
+                writer.delete(index_key)
+        elif kind == Kind.UPLOAD:
+            index_key = entries.upload_key(bucket_id, key, sequence)
+            writer.put(index_key, encode_document(index_key, sequence, location, {"t": time_ns, **unpack(meta)}))
+        elif kind == Kind.UPLOAD_REMOVE:
+            index_key = entries.upload_key(bucket_id, key, aux)
+            if writer.get(index_key) is not None:
+                writer.delete(index_key)
+            first, end = entries.part_key(aux, 0), entries.part_key(aux + 1, 0)
+            for part in [found for found, _ in writer.scan(first, end)]:
+                writer.delete(part)
+        elif kind == Kind.PART:
+            put = decode_put_meta(meta)
+            index_key = entries.part_key(aux, put.extras["nr"])
+            old = writer.get(index_key)
+            if old is None or decode_entry(index_key, old).sequence <= sequence:
+                entry = Entry(ENTRY_EXTENTS, 0, sequence, time_ns, put.size, put.etag, *location[:3])
+                writer.put(index_key, encode_entry(index_key, entry))
+
+    # -- versions
+
+    def _add_version(self, writer: IndexWriter, bucket_id: int, key: bytes, entry: Entry) -> None:
+        current_key = entries.object_key(bucket_id, key)
+        raw = writer.get(current_key)
+        current = decode_entry(current_key, raw) if raw is not None else None
+        if entry.flags & ENTRY_NULL and not self._replace_null(writer, bucket_id, key, entry, current):
+            return
+        if current is not None and current.flags & ENTRY_NULL and entry.flags & ENTRY_NULL:
+            current = None if current.sequence != entry.sequence else current
+        if current is not None and current.sequence == entry.sequence:
+            writer.put(
+                current_key,
+                encode_entry(current_key, entry._replace(flags=entry.flags | (current.flags & ENTRY_ATTRIBUTES))),
+            )
+            return
+        newest = self._newest_noncurrent(writer, bucket_id, key)
+        newest_sequence = max(current.sequence if current else 0, newest.sequence if newest else 0)
+        if entry.sequence < newest_sequence:
+            self._put_noncurrent(writer, bucket_id, key, entry)
+            return
+        if entry.sequence == newest_sequence and newest is not None:
+            # The same version again, noncurrent or a marker: only its place changes.
+            self._put_noncurrent(
+                writer, bucket_id, key, entry._replace(flags=entry.flags | (newest.flags & ENTRY_ATTRIBUTES))
+            )
+            return
+        if current is not None:
+            self._put_noncurrent(writer, bucket_id, key, current)
+        if entry.flags & ENTRY_MARKER:
+            self._put_noncurrent(writer, bucket_id, key, entry)
+            if raw is not None:
+                writer.delete(current_key)
+        else:
+            writer.put(current_key, encode_entry(current_key, entry))
+
+    def _replace_null(
+        self, writer: IndexWriter, bucket_id: int, key: bytes, entry: Entry, current: Entry | None
+    ) -> bool:
+        """Remove the null version that `entry` replaces; return False if `entry` is the one that is dead."""
+        if current is not None and current.flags & ENTRY_NULL:
+            if current.sequence > entry.sequence:
+                return False
+            if current.sequence < entry.sequence:
+                self._dead(writer, bucket_id, key, current)
+                writer.delete(entries.object_key(bucket_id, key))
+            return True
+        pointer_key = entries.null_key(bucket_id, key)
+        pointer = writer.get(pointer_key)
+        if pointer is None:
+            return True
+        sequence = int.from_bytes(pointer, "big")
+        if sequence > entry.sequence:
+            return False
+        if sequence < entry.sequence:
+            self._drop_noncurrent(writer, bucket_id, key, sequence)
+        return True
+
+    def _put_noncurrent(self, writer: IndexWriter, bucket_id: int, key: bytes, entry: Entry) -> None:
+        index_key = entries.version_key(bucket_id, key, entry.sequence)
+        writer.put(index_key, encode_entry(index_key, entry))
+        if entry.flags & ENTRY_NULL:
+            writer.put(entries.null_key(bucket_id, key), entry.sequence.to_bytes(8, "big"))
+
+    def _drop_noncurrent(self, writer: IndexWriter, bucket_id: int, key: bytes, sequence: int) -> None:
+        index_key = entries.version_key(bucket_id, key, sequence)
+        raw = writer.get(index_key)
+        if raw is None:
+            return
+        entry = decode_entry(index_key, raw)
+        self._dead(writer, bucket_id, key, entry)
+        writer.delete(index_key)
+        if entry.flags & ENTRY_NULL:
+            writer.delete(entries.null_key(bucket_id, key))
+
+    def _newest_noncurrent(self, writer: Reader, bucket_id: int, key: bytes) -> Entry | None:
+        prefix = entries.version_prefix(bucket_id, key)
+        for index_key, raw in writer.scan(prefix, prefix_end(prefix)):
+            return decode_entry(index_key, raw)
+        return None
+
+    def _remove_version(self, writer: IndexWriter, bucket_id: int, key: bytes, sequence: int, *, null: bool) -> None:
+        current_key = entries.object_key(bucket_id, key)
+        raw = writer.get(current_key)
+        current = decode_entry(current_key, raw) if raw is not None else None
+        if null:
+            if current is not None and current.flags & ENTRY_NULL:
+                if current.sequence > sequence:
+                    return
+                self._dead(writer, bucket_id, key, current)
+                writer.delete(current_key)
+                current = None
+            else:
+                pointer = writer.get(entries.null_key(bucket_id, key))
+                if pointer is None or int.from_bytes(pointer, "big") > sequence:
+                    return
+                self._drop_noncurrent(writer, bucket_id, key, int.from_bytes(pointer, "big"))
+        elif current is not None and current.sequence == sequence:
+            self._dead(writer, bucket_id, key, current)
+            writer.delete(current_key)
+            current = None
+        else:
+            self._drop_noncurrent(writer, bucket_id, key, sequence)
+        if current is None:
+            self._promote(writer, bucket_id, key)
+
+    def _promote(self, writer: IndexWriter, bucket_id: int, key: bytes) -> None:
+        """Make the newest version current, if it is not a delete marker."""
+        newest = self._newest_noncurrent(writer, bucket_id, key)
+        if newest is None or newest.flags & ENTRY_MARKER:
+            return
+        writer.delete(entries.version_key(bucket_id, key, newest.sequence))
+        if newest.flags & ENTRY_NULL:
+            writer.delete(entries.null_key(bucket_id, key))
+        index_key = entries.object_key(bucket_id, key)
+        writer.put(index_key, encode_entry(index_key, newest))
+
+    def _dead(self, writer: IndexWriter, bucket_id: int, key: bytes, entry: Entry) -> None:
+        """Note that a version's bytes are dead, and drop its attributes."""
+        count_dead(writer, entry.segment_id, entry.length)
+        if entry.flags & ENTRY_ATTRIBUTES:
+            index_key = entries.attributes_key(bucket_id, key, entry.sequence)
+            if writer.get(index_key) is not None:
+                writer.delete(index_key)
+
+    # -- attributes, buckets
+
+    def _set_attributes(
+        self,
+        writer: IndexWriter,
+        bucket_id: int,
+        key: bytes,
+        sequence: int,
+        version_sequence: int,
+        meta: bytes,
+        location: Location,
+    ) -> None:
+        index_key = entries.attributes_key(bucket_id, key, version_sequence)
+        old = writer.get(index_key)
+        if old is not None and decode_document(index_key, old).sequence > sequence:
+            return
+        writer.put(index_key, encode_document(index_key, sequence, location, unpack(meta)))
+        for version in (
+            entries.object_key(bucket_id, key),
+            entries.version_key(bucket_id, key, version_sequence),
+        ):
+            raw = writer.get(version)
+            if raw is not None:
+                entry = decode_entry(version, raw)
+                if entry.sequence == version_sequence and not entry.flags & ENTRY_ATTRIBUTES:
+                    writer.put(version, encode_entry(version, entry._replace(flags=entry.flags | ENTRY_ATTRIBUTES)))
+
+    def _set_bucket(
+        self, writer: IndexWriter, bucket_id: int, key: bytes, sequence: int, meta: bytes, location: Location
+    ) -> None:
+        index_key = entries.bucket_key(key.decode())
+        old = writer.get(index_key)
+        if old is None or decode_document(index_key, old).sequence <= sequence:
+            writer.put(index_key, encode_document(index_key, sequence, location, unpack(meta)))
+        counter = writer.get(b"Cnext")
+        if counter is None or int.from_bytes(counter, "big") <= bucket_id:
+            writer.put(b"Cnext", (bucket_id + 1).to_bytes(4, "big"))
+
+    # -- what compaction and scrub ask
+
+    def live(self, reader: Reader, record: Record, location: Location) -> bool:
+        """Return whether the index still refers to this record at this place."""
+        kind, bucket_id, key = record.kind, record.bucket_id, record.key
+        if kind in (Kind.PUT, Kind.DELETE_MARKER):
+            for index_key in (
+                entries.object_key(bucket_id, key),
+                entries.version_key(bucket_id, key, record.sequence),
+            ):
+                raw = reader.get(index_key)
+                if raw is not None and decode_entry(index_key, raw).at(location):
+                    return True
+            return False
+        if kind == Kind.PART:
+            index_key = entries.part_key(record.aux, decode_put_meta(record.meta).extras["nr"])
+            raw = reader.get(index_key)
+            return raw is not None and decode_entry(index_key, raw).at(location)
+        if kind == Kind.ATTRIBUTES:
+            index_key = entries.attributes_key(bucket_id, key, record.aux)
+        elif kind == Kind.BUCKET:
+            index_key = entries.bucket_key(key.decode())
+        elif kind == Kind.UPLOAD:
+            index_key = entries.upload_key(bucket_id, key, record.sequence)
+        else:
+            return False
+        raw = reader.get(index_key)
+        return raw is not None and decode_document(index_key, raw).location[:2] == location[:2]
+
+    def tombstone(self, record: Record) -> bool:
+        """Return whether the record says that another is gone."""
+        return record.kind in (Kind.REMOVE, Kind.UPLOAD_REMOVE, Kind.BUCKET_REMOVE)
+
+    def extents(self, record: Record) -> Sequence[Extent]:
+        """Return what a PUT or PART record refers to in body segments."""
+        return decode_put_meta(record.meta).extents if record.kind in (Kind.PUT, Kind.PART) else ()
+
+    def with_extents(self, record: Record, extents: Sequence[Extent]) -> bytes:
+        """Return the record's meta with other extents."""
+        meta = decode_put_meta(record.meta)
+        return entries.encode_put_meta(meta.etag, meta.etag_parts, meta.size, extents, meta.extras)
+
+    def referrers(self, reader: Reader) -> Iterator[Referrer]:
+        """Iterate over the O, V and P entries that refer to a record with a body."""
+        for tag, end in ((b"O", b"P"), (b"V", b"W"), (b"P", b"Q")):
+            for index_key, raw in reader.scan(tag, end):
+                entry = decode_entry(index_key, raw)
+                if entry.flags & ENTRY_MARKER:
+                    continue
+                if tag == b"P":
+                    bucket_id, key, version_id = (
+                        0,
+                        b"",
+                        f"part {int.from_bytes(index_key[9:], 'big')} of an upload",
+                    )
+                else:
+                    bucket_id = int.from_bytes(index_key[1:5], "big")
+                    key = index_key[5:] if tag == b"O" else entries.split_versioned(index_key)[0]
+                    version_id = entries.version_id_of(entry.sequence, entry.flags)
+                yield Referrer(
+                    bucket_id,
+                    key,
+                    entry.sequence,
+                    entry.segment_id,
+                    entry.offset,
+                    bool(entry.flags & ENTRY_EXTENTS),
+                    version_id,
+                )
+
+    def dead_bytes(self, reader: Reader, segment_id: int) -> int:
+        """Return the bytes counted dead so far in a segment."""
+        raw = reader.get(entries.dead_key(segment_id))
+        return int.from_bytes(raw, "big") if raw is not None else 0
+
+    def volatile(self, key: bytes) -> bool:
+        """Return whether an entry is a count of dead bytes."""
+        return key.startswith(b"D")
+
+    def finish_rebuild(self, writer: IndexWriter) -> None:
+        """Remove attributes without their version and parts without their upload."""
+        uploads = {entries.split_versioned(key)[1] for key, _ in writer.scan(b"U", b"V")}
+        for key in [key for key, _ in writer.scan(b"P", b"Q")]:
+            if int.from_bytes(key[1:9], "big") not in uploads:
+                writer.delete(key)
+        for index_key in [key for key, _ in writer.scan(b"T", b"U")]:
+            bucket_id = int.from_bytes(index_key[1:5], "big")
+            key, sequence = entries.split_versioned(index_key)
+            found = False
+            for version in (
+                entries.object_key(bucket_id, key),
+                entries.version_key(bucket_id, key, sequence),
+            ):
+                raw = writer.get(version)
+                if raw is not None and (entry := decode_entry(version, raw)).sequence == sequence:
+                    found = True
+                    if not entry.flags & ENTRY_ATTRIBUTES:
+                        writer.put(
+                            version,
+                            encode_entry(version, entry._replace(flags=entry.flags | ENTRY_ATTRIBUTES)),
+                        )
+            if not found:
+                writer.delete(index_key)
+
+
+def count_dead(writer: IndexWriter, segment_id: int, length: int) -> None:
+    """Add to a segment's count of dead bytes: a hint that tells compaction where to look first."""
+    key = entries.dead_key(segment_id)
+    raw = writer.get(key)
+    dead = length + (int.from_bytes(raw, "big") if raw is not None else 0)
+    writer.put(key, dead.to_bytes(8, "big"))

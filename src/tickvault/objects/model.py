@@ -1,0 +1,126 @@
+"""The nouns of the object store, as plain values.
+
+Invariants: values are immutable; times are int64 nanoseconds since the epoch, UTC; sizes are bytes; an `etag` is
+bare (no quotes); a `version_id` is ``"null"`` for objects written while versioning was off or suspended.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, NamedTuple
+
+Durability = Literal["strict", "relaxed"]
+Versioning = Literal["off", "enabled", "suspended"]
+
+#: The version id of an object written while versioning was off or suspended.
+NULL_VERSION = "null"
+
+
+class ObjectInfo(NamedTuple):
+    """What is known of one version of an object (also of a delete marker)."""
+
+    key: str
+    size: int
+    etag: str
+    sequence: int
+    """Position in the vault's order of changes; never repeats, also not after a crash."""
+    modified_ns: int
+    version_id: str = NULL_VERSION
+    is_latest: bool = True
+    delete_marker: bool = False
+    content_type: str | None = None
+    metadata: Mapping[str, str] = {}
+    """User metadata (S3's ``x-amz-meta-*``), names in lower case."""
+    headers: Mapping[str, str] = {}
+    """Stored response headers in lower case: cache-control, content-disposition, content-encoding,
+    content-language, expires, x-amz-website-redirect-location, x-amz-storage-class, x-amz-acl."""
+    checksums: Mapping[str, str] = {}
+    """Base64 values by lower-case algorithm name: crc32, crc32c, crc64nvme, sha1, sha256."""
+    checksum_type: str | None = None
+    """``FULL_OBJECT`` or ``COMPOSITE``."""
+    part_sizes: tuple[int, ...] = ()
+    """Sizes of the parts of a multipart object, in order; empty otherwise."""
+    tag_count: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class BucketInfo:
+    """A bucket and its settings."""
+
+    name: str
+    bucket_id: int
+    created_ns: int
+    versioning: Versioning = "off"
+    durability: Durability = "strict"
+    documents: Mapping[str, Any] = field(default_factory=dict)
+    """Settings that a door stores whole, by name: ``cors``, ``lifecycle``, ``tagging``, ``acl``, …"""
+
+
+class ListPage(NamedTuple):
+    """One page of a listing, in byte order of the UTF-8 keys."""
+
+    objects: list[ObjectInfo]
+    common_prefixes: list[str]
+    next_start_after: str | None
+    """Pass as `start_after` for the next page; None on the last page."""
+
+
+class VersionPage(NamedTuple):
+    """One page of versions and delete markers: by key, newest first."""
+
+    versions: list[ObjectInfo]
+    common_prefixes: list[str]
+    next_key_marker: str | None
+    next_version_id_marker: str | None
+
+
+class DeleteResult(NamedTuple):
+    """What a delete did."""
+
+    key: str
+    version_id: str | None
+    """Of the delete marker made or the version removed; None when the bucket has no versions."""
+    delete_marker: bool
+    """A marker was made, or the removed version was one."""
+    existed: bool
+
+
+class UploadInfo(NamedTuple):
+    """A multipart upload in progress."""
+
+    key: str
+    upload_id: str
+    initiated_ns: int
+    content_type: str | None = None
+    metadata: Mapping[str, str] = {}
+    headers: Mapping[str, str] = {}
+    checksum_algorithm: str | None = None
+    checksum_type: str | None = None
+    tags: Mapping[str, str] = {}
+
+
+class PartInfo(NamedTuple):
+    """One uploaded part."""
+
+    part_number: int
+    size: int
+    etag: str
+    modified_ns: int
+    checksums: Mapping[str, str] = {}
+
+
+class UploadPage(NamedTuple):
+    """One page of uploads: by key, then by upload id."""
+
+    uploads: list[UploadInfo]
+    common_prefixes: list[str]
+    next_key_marker: str | None
+    next_upload_id_marker: str | None
+
+
+class PartPage(NamedTuple):
+    """One page of parts, by number."""
+
+    parts: list[PartInfo]
+    next_part_number_marker: int | None

@@ -1,0 +1,317 @@
+"""Multipart uploads: parts are bodies of their own; completing one strings their extents together without copying.
+
+Invariants: a part is visible only through its upload; completing and removing the upload are one commit; a part's
+bytes become the object's or garbage, never both.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from tickvault.engine.bodies import Extent
+from tickvault.engine.commit import Operation, Transaction
+from tickvault.engine.index import Reader
+from tickvault.errors import InvalidInputError, UploadNotFoundError
+from tickvault.objects import entries, names
+from tickvault.objects.entries import Kind
+from tickvault.objects.get import retrying
+from tickvault.objects.listing import Rollup, check_limit
+from tickvault.objects.lookup import read_record
+from tickvault.objects.model import ObjectInfo, PartInfo, PartPage, UploadInfo, UploadPage
+from tickvault.objects.put import ObjectWriter, append_put, bare_etag, check_conditions, extras_of
+
+if TYPE_CHECKING:
+    from tickvault.objects.bucket import Bucket
+
+PART_NUMBER_MAX = 10_000
+#: S3's smallest part, the last one excepted.
+PART_SIZE_MIN = 5 * 1024 * 1024
+_RECORD_SIZE = 256
+
+
+class PartError(InvalidInputError):
+    """A list of parts cannot be completed; `s3_code` is what S3 calls it."""
+
+    def __init__(self, message: str, s3_code: str) -> None:
+        super().__init__(message)
+        self.s3_code = s3_code
+
+
+def upload_not_found(bucket: str, key: str, upload_id: str) -> UploadNotFoundError:
+    """Return the error of an upload that is not in progress."""
+    return UploadNotFoundError(
+        f"upload {upload_id!r} of {bucket}/{key} does not exist: it was completed, aborted, or never begun"
+    )
+
+
+def _upload_id(sequence: int, token: str) -> str:
+    return f"{sequence:016x}{token}"
+
+
+def _upload_sequence(upload_id: str) -> int:
+    try:
+        return int(upload_id[:16], 16) if len(upload_id) == 32 else -1
+    except ValueError:
+        return -1
+
+
+def _find_upload(reader: Reader, bucket: Bucket, key: str, raw_key: bytes, upload_id: str) -> UploadInfo:
+    sequence = _upload_sequence(upload_id)
+    if sequence >= 0:
+        index_key = entries.upload_key(bucket.bucket_id, raw_key, sequence)
+        raw = reader.get(index_key)
+        if raw is not None:
+            info = _decode_upload(key, sequence, entries.decode_document(index_key, raw).data)
+            if info.upload_id == upload_id:
+                return info
+    raise upload_not_found(bucket.name, key, upload_id)
+
+
+def _decode_upload(key: str, sequence: int, data: Mapping[str, Any]) -> UploadInfo:
+    return UploadInfo(
+        key,
+        _upload_id(sequence, data["tok"]),
+        data["t"],
+        data.get("ct"),
+        data.get("md", {}),
+        data.get("hd", {}),
+        data.get("ca"),
+        data.get("ck"),
+        data.get("tg", {}),
+    )
+
+
+def create_upload(
+    bucket: Bucket,
+    key: str,
+    *,
+    metadata: Mapping[str, str] | None,
+    content_type: str | None,
+    headers: Mapping[str, str] | None,
+    tags: Mapping[str, str] | None,
+    checksum_algorithm: str | None,
+    checksum_type: str | None,
+) -> UploadInfo:
+    """Begin an upload."""
+    raw_key = names.encode_key(key)
+    data = extras_of(content_type, metadata, headers, tags, None, None)
+    data["tok"] = f"{bucket.store.engine.host.random_u64():016x}"
+    if checksum_algorithm:
+        data["ca"] = checksum_algorithm
+    if checksum_type:
+        data["ck"] = checksum_type
+    meta = entries.pack(data)
+    state = bucket.state
+
+    def run(txn: Transaction) -> UploadInfo:
+        info = state.changing(txn)
+        sequence, _ = txn.append(Kind.UPLOAD, info.bucket_id, raw_key, meta)
+        return _decode_upload(key, sequence, {"t": txn.now_ns, **data})
+
+    return bucket.store.engine.commit(Operation(run, _RECORD_SIZE + len(raw_key) + len(meta)))
+
+
+def upload_info(bucket: Bucket, key: str, upload_id: str) -> UploadInfo:
+    """Return what is known of an upload in progress."""
+    with bucket.store.engine.snapshot() as snapshot:
+        return _find_upload(snapshot, bucket, key, names.encode_key(key), upload_id)
+
+
+def abort_upload(bucket: Bucket, key: str, upload_id: str) -> None:
+    """Give an upload and its parts up."""
+    raw_key = names.encode_key(key)
+    state = bucket.state
+
+    def run(txn: Transaction) -> None:
+        info = state.changing(txn)
+        _find_upload(txn, bucket, key, raw_key, upload_id)
+        txn.append(Kind.UPLOAD_REMOVE, info.bucket_id, raw_key, b"", aux=_upload_sequence(upload_id))
+
+    bucket.store.engine.commit(Operation(run, _RECORD_SIZE + len(raw_key)))
+
+
+def open_part_writer(
+    bucket: Bucket,
+    key: str,
+    upload_id: str,
+    part_number: int,
+    size_hint: int | None,
+    checksums: Mapping[str, str] | None,
+) -> ObjectWriter[PartInfo]:
+    """Return a writer for one part."""
+    if not 1 <= part_number <= PART_NUMBER_MAX:
+        raise InvalidInputError(f"part_number must be between 1 and {PART_NUMBER_MAX}, was {part_number}")
+    raw_key = names.encode_key(key)
+    upload_info(bucket, key, upload_id)
+    state = bucket.state
+
+    def finish(writer: ObjectWriter[PartInfo], extents: list[Extent], digest: bytes) -> Operation[PartInfo]:
+        size = writer.size
+        checks = writer.extras.get("cs", {})
+        meta = entries.encode_put_meta(digest, 0, size, extents, {"nr": part_number, "cs": checks})
+
+        def run(txn: Transaction) -> PartInfo:
+            info = state.changing(txn)
+            _find_upload(txn, bucket, key, raw_key, upload_id)
+            txn.append(Kind.PART, info.bucket_id, raw_key, meta, aux=_upload_sequence(upload_id))
+            return PartInfo(part_number, size, digest.hex(), txn.now_ns, checks)
+
+        return Operation(run, _RECORD_SIZE + len(raw_key) + len(meta))
+
+    writer = ObjectWriter(bucket, size_hint, finish, {})
+    writer.set(checksums=checksums)
+    return writer
+
+
+def _parts(
+    bucket: Bucket, reader: Reader, raw_key: bytes, upload_sequence: int, first: int = 1
+) -> list[tuple[PartInfo, tuple[Extent, ...]]]:
+    """Return the parts of an upload from number `first` on."""
+    found = []
+    low, high = entries.part_key(upload_sequence, first), entries.part_key(upload_sequence + 1, 0)
+    for index_key, raw in list(reader.scan(low, high)):
+        entry = entries.decode_entry(index_key, raw)
+        record, _ = read_record(bucket.store.engine.segments, entry, raw_key, bucket.bucket_id)
+        meta = entries.decode_put_meta(record.meta)
+        part = PartInfo(meta.extras["nr"], meta.size, meta.etag.hex(), entry.modified_ns, meta.extras.get("cs", {}))
+        found.append((part, meta.extents))
+    return found
+
+
+def list_parts_page(bucket: Bucket, key: str, upload_id: str, part_number_marker: int, limit: int) -> PartPage:
+    """Return one page of an upload's parts."""
+    check_limit(limit)
+    raw_key = names.encode_key(key)
+
+    def attempt() -> PartPage:
+        with bucket.store.engine.snapshot() as snapshot:
+            _find_upload(snapshot, bucket, key, raw_key, upload_id)
+            parts = [
+                part
+                for part, _ in _parts(bucket, snapshot, raw_key, _upload_sequence(upload_id), part_number_marker + 1)
+            ]
+        more = len(parts) > limit
+        page = parts[:limit]
+        return PartPage(page, page[-1].part_number if more and page else None)
+
+    return retrying(attempt)
+
+
+def complete_upload(
+    bucket: Bucket,
+    key: str,
+    upload_id: str,
+    parts: Sequence[tuple[int, str]],
+    *,
+    checksums: Mapping[str, str] | None,
+    checksum_type: str | None,
+    if_match: str | None,
+    if_none_match: str | None,
+) -> ObjectInfo:
+    """Make an object of the parts named.
+
+    Raises
+    ------
+    PartError
+        The list is empty or out of order, names a part that is not there, or one too small that is not the last.
+    UploadNotFoundError
+        The upload is not in progress.
+    """
+    raw_key = names.encode_key(key)
+    if not parts:
+        raise PartError("complete needs at least one part", "InvalidRequest")
+    if any(later[0] <= earlier[0] for earlier, later in itertools.pairwise(parts)):
+        raise PartError("the part numbers must be ascending", "InvalidPartOrder")
+    sequence = _upload_sequence(upload_id)
+    state = bucket.state
+    engine = bucket.store.engine
+
+    def run(txn: Transaction) -> ObjectInfo:
+        info = state.changing(txn)
+        upload = _find_upload(txn, bucket, key, raw_key, upload_id)
+        check_conditions(txn, info, raw_key, if_match, if_none_match)
+        uploaded = {part.part_number: (part, extents) for part, extents in _parts(bucket, txn, raw_key, sequence)}
+        chosen = []
+        for number, (part_number, etag) in enumerate(parts):
+            found = uploaded.get(part_number)
+            if found is None or found[0].etag != bare_etag(etag):
+                raise PartError(f"part {part_number} with etag {etag} was not uploaded", "InvalidPart")
+            if found[0].size < PART_SIZE_MIN and number < len(parts) - 1:
+                raise PartError(
+                    f"part {part_number} has {found[0].size} bytes; only the last may be under {PART_SIZE_MIN}",
+                    "EntityTooSmall",
+                )
+            chosen.append(found)
+        digest = hashlib.md5(b"".join(bytes.fromhex(part.etag) for part, _ in chosen), usedforsecurity=False).digest()
+        size = sum(part.size for part, _ in chosen)
+        extras = extras_of(upload.content_type, upload.metadata, upload.headers, upload.tags, checksums, checksum_type)
+        extras["ps"] = [part.size for part, _ in chosen]
+        extents = [extent for _, found in chosen for extent in found]
+        meta = entries.encode_put_meta(digest, len(chosen), size, extents, extras)
+        made, version_id = append_put(txn, info, raw_key, meta, b"")
+        txn.append(Kind.UPLOAD_REMOVE, info.bucket_id, raw_key, b"", aux=sequence)
+        return ObjectInfo(
+            key,
+            size,
+            entries.etag_text(digest, len(chosen)),
+            made,
+            txn.now_ns,
+            version_id,
+            content_type=upload.content_type,
+            metadata=upload.metadata,
+            headers=upload.headers,
+            checksums=dict(checksums or {}),
+            checksum_type=checksum_type,
+            part_sizes=tuple(part.size for part, _ in chosen),
+            tag_count=len(upload.tags),
+        )
+
+    # A part has one extent, or a few where its body crossed segments; 48 packed bytes each and 9 for its size.
+    length = 4 * _RECORD_SIZE + 2 * len(raw_key) + 4096 + 256 * len(parts)
+    return retrying(lambda: engine.commit(Operation(run, length)))
+
+
+def list_uploads_page(
+    bucket: Bucket,
+    prefix: str = "",
+    delimiter: str = "",
+    key_marker: str = "",
+    upload_id_marker: str = "",
+    limit: int = 1000,
+) -> UploadPage:
+    """Return one page of uploads in progress: by key, then in the order they were begun."""
+    check_limit(limit)
+    uploads: list[UploadInfo] = []
+    prefixes: list[str] = []
+    after = names.encode_text("key_marker", key_marker)
+    head = entries.bucket_prefix(b"U", bucket.bucket_id)
+    if after and upload_id_marker:
+        start = entries.upload_key(bucket.bucket_id, after, max(_upload_sequence(upload_id_marker), 0)) + b"\0"
+    else:
+        start = head + after + b"\x01" if after else head
+    last: tuple[str, str | None] = (key_marker, upload_id_marker or None)
+    with bucket.store.engine.snapshot() as snapshot:
+        bucket.state.inside(snapshot)
+        rollup = Rollup(
+            snapshot,
+            b"U",
+            bucket.bucket_id,
+            names.encode_text("prefix", prefix),
+            names.encode_text("delimiter", delimiter),
+        )
+        shown = after if delimiter and key_marker.endswith(delimiter) and not upload_id_marker else None
+        for index_key, value in rollup.items(start, shown):
+            if len(uploads) + len(prefixes) >= limit:
+                return UploadPage(uploads, prefixes, *last)
+            if value is None:
+                prefixes.append(index_key.decode())
+                last = (prefixes[-1], None)
+            else:
+                key, sequence = entries.split_versioned(index_key)
+                data = entries.decode_document(index_key, value).data
+                uploads.append(_decode_upload(key.decode(), sequence, data))
+                last = (uploads[-1].key, uploads[-1].upload_id)
+    return UploadPage(uploads, prefixes, None, None)

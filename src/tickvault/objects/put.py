@@ -1,0 +1,336 @@
+"""Writing an object: small bodies ride in the commit, large ones are streamed first.
+
+Invariants: the entity tag is the MD5 of the body, as on S3, whichever door wrote it; conditions are checked inside the
+commit, so that of any number of writers exactly one wins.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
+
+from tickvault.engine.bodies import BodyStream, Extent
+from tickvault.engine.commit import Operation, Transaction
+from tickvault.engine.record import FRAME_SIZE, Buffer, frame_checksums
+from tickvault.errors import InvalidInputError, NotFoundError, PreconditionFailedError
+from tickvault.objects import entries, names
+from tickvault.objects.blob import Blob
+from tickvault.objects.entries import AUX_PLAIN, AUX_VERSIONED, Kind
+from tickvault.objects.model import BucketInfo, ObjectInfo
+
+if TYPE_CHECKING:
+    from tickvault.objects.bucket import Bucket
+
+Result = TypeVar("Result")
+
+#: Bodies up to this size ride in the commit batch.
+INLINE_SIZE_MAX = 256 * 1024
+#: `put_many` is atomic up to this many bytes of keys and bodies together; beyond, it raises.
+PUT_MANY_SIZE_MAX = 64 * 1024 * 1024
+#: S3's limit for one object.
+OBJECT_SIZE_MAX = 5 * 1024**4
+_RECORD_OVERHEAD = 192
+
+
+def as_buffer(data: Any) -> memoryview:
+    """Return a flat byte view of any contiguous buffer; text is refused with words."""
+    if isinstance(data, str):
+        raise InvalidInputError("an object's data is bytes-like, not str; encode it first: data.encode()")
+    try:
+        view = memoryview(data)
+        if view.format != "B" or view.ndim != 1:
+            view = view.cast("B")
+    except TypeError:
+        raise InvalidInputError(
+            f"an object's data must be a contiguous bytes-like object, not {type(data).__name__}"
+        ) from None
+    # What somebody may still change is copied: its checksum and its bytes must be of one moment. A read-only view may
+    # lie over writable memory, so only the owner tells.
+    return view if type(view.obj) in (bytes, Blob) else memoryview(bytes(view))
+
+
+def md5(data: Buffer) -> bytes:
+    """Return the MD5 digest that S3 uses as entity tag."""
+    return hashlib.md5(data, usedforsecurity=False).digest()
+
+
+def extras_of(
+    content_type: str | None,
+    metadata: Mapping[str, str] | None,
+    headers: Mapping[str, str] | None,
+    tags: Mapping[str, str] | None,
+    checksums: Mapping[str, str] | None,
+    checksum_type: str | None,
+) -> dict[str, Any]:
+    """Return the optional part of a PUT record's meta, checked, without what is empty."""
+    extras: dict[str, Any] = {}
+    if content_type:
+        extras["ct"] = content_type
+    if metadata:
+        extras["md"] = names.check_metadata(metadata)
+    if headers:
+        extras["hd"] = {name.lower(): value for name, value in headers.items()}
+    if tags:
+        extras["tg"] = names.check_tags(tags)
+    if checksums:
+        extras["cs"] = dict(checksums)
+        extras["ck"] = checksum_type or "FULL_OBJECT"
+    return extras
+
+
+def bare_etag(value: str) -> str:
+    """Return an entity tag without quotes."""
+    return value.strip().strip('"')
+
+
+def check_conditions(
+    txn: Transaction, bucket: BucketInfo, key: bytes, if_match: str | None, if_none_match: str | None
+) -> None:
+    """Raise unless the conditions of a write hold for the current version.
+
+    Raises
+    ------
+    PreconditionFailedError
+        `if_none_match` and it exists (with that tag), or `if_match` and its tag is another.
+    NotFoundError
+        `if_match` and there is no object.
+    """
+    current_key = entries.object_key(bucket.bucket_id, key)
+    raw = txn.get(current_key)
+    etag = None
+    if raw is not None:
+        entry = entries.decode_entry(current_key, raw)
+        etag = entries.etag_text(entry.etag, entry.etag_parts)
+    name = f"{bucket.name}/{key.decode()}"
+    if if_none_match is not None and etag is not None and bare_etag(if_none_match) in ("*", etag):
+        raise PreconditionFailedError(f"put {name}: if_none_match={if_none_match}, but it exists with etag {etag}")
+    if if_match is not None:
+        if etag is None:
+            raise NotFoundError(f"put {name}: if_match={if_match}, but it does not exist")
+        if bare_etag(if_match) not in ("*", etag):
+            raise PreconditionFailedError(f"put {name}: if_match={if_match}, but its etag is {etag}")
+
+
+def append_put(
+    txn: Transaction,
+    bucket: BucketInfo,
+    key: bytes,
+    meta: bytes,
+    body: Buffer,
+    frames: bytes | None = None,
+) -> tuple[int, str]:
+    """Append the PUT record as the bucket's versioning asks; return (sequence, version id)."""
+    versioning = bucket.versioning
+    aux = AUX_PLAIN if versioning == "off" else AUX_VERSIONED if versioning == "enabled" else 0
+    sequence, _ = txn.append(Kind.PUT, bucket.bucket_id, key, meta, body, aux=aux, frames=frames)
+    return sequence, f"{sequence:016x}" if aux & AUX_VERSIONED else "null"
+
+
+def put_operation(
+    bucket: Bucket,
+    key: str,
+    data: Any,
+    *,
+    extras: dict[str, Any],
+    if_match: str | None,
+    if_none_match: str | None,
+    etag: bytes | None = None,
+) -> Operation[ObjectInfo]:
+    """Return the operation that writes a body of at most `INLINE_SIZE_MAX` bytes."""
+    raw_key = names.encode_key(key)
+    body = as_buffer(data)
+    size = len(body)
+    if size > INLINE_SIZE_MAX:
+        raise InvalidInputError(f"{size} bytes do not fit into a commit ({INLINE_SIZE_MAX}); use open_writer")
+    digest = md5(body) if etag is None else etag
+    meta = entries.encode_put_meta(digest, 0, size, (), extras)
+    frames = frame_checksums(body) if size > FRAME_SIZE else None
+    conditional = if_match is not None or if_none_match is not None
+    state = bucket.state
+
+    def run(txn: Transaction) -> ObjectInfo:
+        info = state.changing(txn)
+        if conditional:
+            check_conditions(txn, info, raw_key, if_match, if_none_match)
+        sequence, version_id = append_put(txn, info, raw_key, meta, body, frames)
+        return ObjectInfo(
+            key,
+            size,
+            digest.hex(),
+            sequence,
+            txn.now_ns,
+            version_id,
+            True,
+            False,
+            extras.get("ct"),
+            extras.get("md", {}),
+            extras.get("hd", {}),
+            extras.get("cs", {}),
+            extras.get("ck"),
+            (),
+            len(extras.get("tg", ())),
+        )
+
+    length = _RECORD_OVERHEAD + len(raw_key) + len(meta) + size + (len(frames) if frames else 0)
+    return Operation(run, length)
+
+
+def put_many(bucket: Bucket, items: Iterable[tuple[str, Any]]) -> list[ObjectInfo]:
+    """Write several objects in one commit: all of them or none.
+
+    Raises
+    ------
+    InvalidInputError
+        A body is larger than `INLINE_SIZE_MAX`, or all together larger than `PUT_MANY_SIZE_MAX`.
+    """
+    prepared: list[tuple[str, bytes, memoryview, bytes, bytes, bytes | None]] = []
+    total = 0
+    for key, data in items:
+        raw_key = names.encode_key(key)
+        body = as_buffer(data)
+        size = len(body)
+        if size > INLINE_SIZE_MAX:
+            raise InvalidInputError(
+                f"put_many: {key!r} has {size} bytes; bodies above {INLINE_SIZE_MAX} are written with put"
+            )
+        digest = md5(body)
+        frames = frame_checksums(body) if size > FRAME_SIZE else None
+        meta = entries.encode_put_meta(digest, 0, size)
+        prepared.append((key, raw_key, body, digest, meta, frames))
+        total += _RECORD_OVERHEAD + len(raw_key) + len(meta) + size + (len(frames) if frames else 0)
+    if total > PUT_MANY_SIZE_MAX:
+        raise InvalidInputError(
+            f"put_many is atomic up to {PUT_MANY_SIZE_MAX} bytes; these items take {total}. Split them"
+        )
+    if not prepared:
+        return []
+    state = bucket.state
+
+    def run(txn: Transaction) -> list[ObjectInfo]:
+        info = state.changing(txn)
+        made = []
+        for key, raw_key, body, digest, meta, frames in prepared:
+            sequence, version_id = append_put(txn, info, raw_key, meta, body, frames)
+            made.append(ObjectInfo(key, len(body), digest.hex(), sequence, txn.now_ns, version_id))
+        return made
+
+    return bucket.store.engine.commit(Operation(run, total))
+
+
+class ObjectWriter(Generic[Result]):
+    """A body of any size on its way into the vault, in constant memory.
+
+    Use as a context manager: leaving it without `commit` gives the body up.  Nothing is visible before the commit.
+    """
+
+    def __init__(
+        self,
+        bucket: Bucket,
+        size_hint: int | None,
+        finish: Callable[[ObjectWriter[Result], list[Extent], bytes], Operation[Result]],
+        extras: dict[str, Any],
+    ) -> None:
+        self._bucket = bucket
+        self._stream: BodyStream | None = bucket.store.engine.bodies().stream(size_hint)
+        self._finish = finish
+        self._md5 = hashlib.md5(usedforsecurity=False)
+        self.extras = extras
+        self.size = 0
+
+    def write(self, data: Any) -> None:
+        """Append bytes; may wait for the disk."""
+        if self._stream is None:
+            raise InvalidInputError("the writer was committed or aborted; open a new one")
+        view = as_buffer(data)
+        if self.size + len(view) > OBJECT_SIZE_MAX:
+            raise InvalidInputError(f"an object has at most {OBJECT_SIZE_MAX} bytes")
+        self._md5.update(view)
+        self.size += len(view)
+        self._stream.write(view)
+
+    def md5_hex(self) -> str:
+        """Return the MD5 of what was written so far."""
+        return self._md5.hexdigest()
+
+    def set(self, *, checksums: Mapping[str, str] | None = None, checksum_type: str | None = None) -> None:
+        """Set what is known only after the body: its checksums."""
+        if checksums:
+            self.extras["cs"] = dict(checksums)
+            self.extras["ck"] = checksum_type or "FULL_OBJECT"
+
+    def commit_operation(self) -> Operation[Result]:
+        """Sync the body and return the operation that makes it an object.
+
+        Whoever commits or submits it calls `close` afterwards.
+        """
+        if self._stream is None:
+            raise InvalidInputError("the writer was committed or aborted; open a new one")
+        return self._finish(self, self._stream.finish(), self._md5.digest())
+
+    def commit(self) -> Result:
+        """Make it an object; durable when this returns."""
+        try:
+            return self._bucket.store.engine.commit(self.commit_operation())
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        """End the writer; without a commit before it, the body is garbage for compaction."""
+        stream, self._stream = self._stream, None
+        if stream is not None:
+            stream.release()
+
+    abort = close
+
+    def __enter__(self) -> Self:
+        """Return the writer."""
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        """Give the body up unless it was committed."""
+        self.close()
+
+
+def open_writer(
+    bucket: Bucket,
+    key: str,
+    size_hint: int | None,
+    *,
+    extras: dict[str, Any],
+    if_match: str | None,
+    if_none_match: str | None,
+) -> ObjectWriter[ObjectInfo]:
+    """Return a writer for a body of any size."""
+    raw_key = names.encode_key(key)
+    state = bucket.state
+    state.current(bucket.store)
+
+    def finish(writer: ObjectWriter[ObjectInfo], extents: list[Extent], digest: bytes) -> Operation[ObjectInfo]:
+        size = writer.size
+        written = writer.extras
+        meta = entries.encode_put_meta(digest, 0, size, extents, written)
+
+        def run(txn: Transaction) -> ObjectInfo:
+            info = state.changing(txn)
+            if if_match is not None or if_none_match is not None:
+                check_conditions(txn, info, raw_key, if_match, if_none_match)
+            sequence, version_id = append_put(txn, info, raw_key, meta, b"")
+            return ObjectInfo(
+                key,
+                size,
+                digest.hex(),
+                sequence,
+                txn.now_ns,
+                version_id,
+                content_type=written.get("ct"),
+                metadata=written.get("md", {}),
+                headers=written.get("hd", {}),
+                checksums=written.get("cs", {}),
+                checksum_type=written.get("ck"),
+                tag_count=len(written.get("tg", ())),
+            )
+
+        return Operation(run, _RECORD_OVERHEAD + len(raw_key) + len(meta))
+
+    return ObjectWriter(bucket, size_hint, finish, extras)

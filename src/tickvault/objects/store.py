@@ -1,0 +1,205 @@
+"""The object store: buckets on an engine.
+
+Invariants: one engine per vault and process, however often the vault is opened; the last close closes it.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Mapping
+from typing import Any, Self, TypeVar
+
+from tickvault.engine.commit import Operation, Transaction
+from tickvault.engine.engine import Engine, EngineOptions, Progress
+from tickvault.errors import AlreadyExistsError, InvalidInputError, NotEmptyError, StorageError
+from tickvault.objects import entries, names
+from tickvault.objects.bucket import Bucket
+from tickvault.objects.entries import Kind
+from tickvault.objects.interpreter import ObjectInterpreter
+from tickvault.objects.model import BucketInfo, Durability
+from tickvault.objects.put import INLINE_SIZE_MAX
+from tickvault.objects.state import BucketState, decode_bucket, encode_bucket
+
+Result = TypeVar("Result")
+
+_stores: dict[tuple[int, int], ObjectStore] = {}
+_lock = threading.Lock()
+
+
+class ObjectStore:
+    """The buckets of one vault. Make it with `open_store`."""
+
+    inline_size_max = INLINE_SIZE_MAX
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self.path = engine.path
+        self._references = 1
+        self._identity = (0, 0)
+
+    def __enter__(self) -> Self:
+        """Return the store."""
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        """Close the store."""
+        self.close()
+
+    def close(self) -> None:
+        """Give up one opening; the last one closes the engine."""
+        with _lock:
+            self._references -= 1
+            if self._references > 0:
+                return
+            _stores.pop(self._identity, None)
+        self.engine.close()
+
+    def create_bucket(
+        self,
+        name: str,
+        *,
+        versioning: bool = False,
+        durability: Durability = "strict",
+        documents: Mapping[str, Any] | None = None,
+    ) -> Bucket:
+        """Make a bucket.
+
+        Raises
+        ------
+        AlreadyExistsError
+            There is one of that name.
+        InvalidInputError
+            The name breaks S3's rules.
+        """
+        raw_name = names.check_bucket_name(name).encode()
+        if durability not in ("strict", "relaxed"):
+            raise InvalidInputError(f"durability is 'strict' or 'relaxed', not {durability!r}")
+        index_key = entries.bucket_key(name)
+
+        def run(txn: Transaction) -> None:
+            if txn.get(index_key) is not None:
+                raise AlreadyExistsError(f"bucket {name!r} exists already")
+            counter = txn.get(b"Cnext")
+            bucket_id = 1 if counter is None else int.from_bytes(counter, "big")
+            info = BucketInfo(
+                name,
+                bucket_id,
+                txn.now_ns,
+                "enabled" if versioning else "off",
+                durability,
+                dict(documents or {}),
+            )
+            txn.strict = True
+            txn.append(Kind.BUCKET, bucket_id, raw_name, encode_bucket(info))
+
+        self.engine.commit(Operation(run, 1 << 20 if documents else 1024))
+        return self.bucket(name)
+
+    def delete_bucket(self, name: str) -> None:
+        """Remove a bucket that holds nothing.
+
+        Raises
+        ------
+        BucketNotFoundError
+            There is none of that name.
+        NotEmptyError
+            It holds objects, versions, delete markers, or uploads in progress.
+        """
+        state = BucketState(name)
+
+        def run(txn: Transaction) -> None:
+            info = state.inside(txn)
+            for tag, what in (
+                (b"O", "objects"),
+                (b"V", "versions or delete markers"),
+                (b"U", "unfinished uploads"),
+            ):
+                prefix = entries.bucket_prefix(tag, info.bucket_id)
+                for _ in txn.scan(prefix, entries.bucket_prefix(tag, info.bucket_id + 1)):
+                    raise NotEmptyError(f"bucket {name!r} still holds {what}; delete them first")
+            txn.strict = True
+            txn.append(Kind.BUCKET_REMOVE, info.bucket_id, name.encode(), b"")
+
+        self.engine.commit(Operation(run, 1024))
+
+    def list_buckets(self) -> list[BucketInfo]:
+        """Return all buckets, by name."""
+        with self.engine.snapshot() as snapshot:
+            return [
+                decode_bucket(key[1:].decode(), entries.decode_document(key, raw).data)
+                for key, raw in snapshot.scan(b"B", b"C")
+            ]
+
+    def bucket(self, name: str) -> Bucket:
+        """Return a handle of a bucket; raises `BucketNotFoundError`."""
+        state = BucketState(name)
+        state.current(self)
+        return Bucket(self, state)
+
+    def submit(self, operation: Operation[Any], on_done: Callable[[Operation[Any]], None]) -> None:
+        """Queue an operation for group commit; `on_done` is called in the committer thread when it has an outcome."""
+        self.engine.submit(operation, on_done)
+
+    def commit(self, operation: Operation[Result]) -> Result:
+        """Run an operation and return its result once it is durable."""
+        return self.engine.commit(operation)
+
+
+def open_store(
+    path: str | os.PathLike[str],
+    *,
+    create: bool = True,
+    rebuild: bool = False,
+    options: EngineOptions | None = None,
+    progress: Progress | None = None,
+    **seams: Any,
+) -> ObjectStore:
+    """Open the vault in a folder; a second opening in the same process shares the first.
+
+    Parameters
+    ----------
+    path : path-like
+        The vault's folder.
+    create : bool
+        Make the vault if it is missing; otherwise raise `NotFoundError`.
+    rebuild : bool
+        Build the index anew from the segments; the vault must not be open anywhere.
+    """
+    folder = os.path.abspath(os.fspath(path))
+    with _lock:
+        try:
+            status = os.stat(folder)
+            identity = (status.st_dev, status.st_ino)
+        except FileNotFoundError:
+            identity = (0, 0)
+        except OSError as error:
+            raise StorageError(f"open {folder}: {error.strerror}") from error
+        shared = _stores.get(identity)
+        if shared is not None and not shared.engine.closed:
+            if rebuild:
+                raise InvalidInputError(f"{folder} is open in this process; close it to rebuild its index")
+            shared._references += 1
+            return shared
+        engine = Engine.open(
+            folder,
+            ObjectInterpreter(),
+            create=create,
+            rebuild=rebuild,
+            options=options,
+            progress=progress,
+            **seams,
+        )
+        store = ObjectStore(engine)
+        status = os.stat(folder)
+        store._identity = (status.st_dev, status.st_ino)
+        _stores[store._identity] = store
+        return store
+
+
+def _after_fork_in_child() -> None:
+    global _lock
+    _lock = threading.Lock()
+
+
+os.register_at_fork(after_in_child=_after_fork_in_child)

@@ -1,0 +1,130 @@
+"""The face: `open` a vault and work with its buckets.
+
+Invariants: everything here is a thin word for what the rooms below do; nothing is decided here.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any, Self
+
+from tickvault.engine.backup import BackupReport, backup
+from tickvault.engine.backup import restore as _restore
+from tickvault.engine.compaction import CompactionReport, compact
+from tickvault.engine.engine import Progress
+from tickvault.engine.scrub import ScrubReport, scrub
+from tickvault.objects.bucket import Bucket
+from tickvault.objects.model import BucketInfo, Durability
+from tickvault.objects.store import ObjectStore, open_store
+
+
+class Vault:
+    """An open vault. Use as a context manager, or `close` it."""
+
+    def __init__(self, store: ObjectStore) -> None:
+        self.store = store
+        self.path = store.path
+        self._open = True
+
+    def __enter__(self) -> Self:
+        """Return the vault."""
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        """Close the vault."""
+        self.close()
+
+    def __repr__(self) -> str:
+        """Show the path."""
+        return f"<Vault {self.path}>"
+
+    def close(self) -> None:
+        """Close this opening; blobs handed out stay valid."""
+        if self._open:
+            self._open = False
+            self.store.close()
+
+    def create_bucket(self, name: str, *, versioning: bool = False, durability: Durability = "strict") -> Bucket:
+        """Make a bucket; `durability` is ``"strict"`` (synced before it is acknowledged) or ``"relaxed"``."""
+        return self.store.create_bucket(name, versioning=versioning, durability=durability)
+
+    def bucket(self, name: str) -> Bucket:
+        """Return a bucket; raises `BucketNotFoundError`."""
+        return self.store.bucket(name)
+
+    __getitem__ = bucket
+
+    def __contains__(self, name: object) -> bool:
+        """Whether there is a bucket of that name."""
+        return any(info.name == name for info in self.store.list_buckets())
+
+    def delete_bucket(self, name: str) -> None:
+        """Remove an empty bucket."""
+        self.store.delete_bucket(name)
+
+    def buckets(self) -> list[BucketInfo]:
+        """Return all buckets, by name."""
+        return self.store.list_buckets()
+
+    # -- upkeep
+
+    def verify(self, *, heal: bool = True, progress: Progress | None = None) -> ScrubReport:
+        """Check everything stored, and with `heal` mend the index where the segments show that it is wrong."""
+        return scrub(self.store.engine, heal=heal, progress=progress)
+
+    def compact(self, *, dead_ratio_min: float = 0.3, progress: Progress | None = None) -> CompactionReport:
+        """Free the space of what was deleted or overwritten."""
+        return compact(self.store.engine, dead_ratio_min=dead_ratio_min, progress=progress)
+
+    def backup(self, destination: str | os.PathLike[str], *, progress: Progress | None = None) -> BackupReport:
+        """Copy the vault as of now into a folder; into an earlier backup of it, only what is new."""
+        return backup(self.store.engine, os.fspath(destination), progress=progress)
+
+    def bucket_names(self) -> dict[int, str]:
+        """Return the names of the buckets by id, to read a `ScrubReport`."""
+        return {info.bucket_id: info.name for info in self.store.list_buckets()}
+
+
+def open(path: str | os.PathLike[str] = "data", *, create: bool = True, **options: Any) -> Vault:  # noqa: A001
+    """Open the vault in a folder.
+
+    Parameters
+    ----------
+    path : path-like
+        The vault's folder.
+    create : bool
+        Make the vault if it is missing (the default); otherwise raise `NotFoundError`.
+
+    Returns
+    -------
+    Vault
+        Any number of processes may open the same vault at once; opening it again in this process shares the engine.
+
+    Examples
+    --------
+    >>> import tempfile, tickvault as tv
+    >>> with tv.open(tempfile.mkdtemp() + "/data") as vault:
+    ...     raw = vault.create_bucket("raw")
+    ...     _ = raw.put("ES/1", b"tick")
+    ...     bytes(raw.get("ES/1"))
+    b'tick'
+    """
+    return Vault(open_store(path, create=create, **options))
+
+
+def rebuild_index(path: str | os.PathLike[str], *, progress: Progress | None = None) -> int:
+    """Throw the index away, build it from the segments, and return how many records were read."""
+    store = open_store(path, create=False, rebuild=True, progress=progress)
+    try:
+        return store.engine.report.records
+    finally:
+        store.close()
+
+
+def restore(
+    source: str | os.PathLike[str], destination: str | os.PathLike[str], *, progress: Progress | None = None
+) -> BackupReport:
+    """Make a vault in an empty folder from a backup, and build its index."""
+    report = _restore(os.fspath(source), os.fspath(destination), progress=progress)
+    open_store(destination, create=False).close()
+    return report
