@@ -13,20 +13,23 @@ import os
 import sys
 import threading
 import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import Any, TypeVar
 
 from tickvault.engine import recovery
-from tickvault.engine.bodies import BodyWriter, Extent
+from tickvault.engine.bodies import BodyWriter
 from tickvault.engine.checkpoint import run_checkpoint
-from tickvault.engine.commit import Change, Committer, Operation, Transaction, closed_error, poisoned
+from tickvault.engine.commit import Change, Committer, Operation, Transaction, poisoned
 from tickvault.engine.control import ControlPage
 from tickvault.engine.format import create_format, prepare_folder, read_format
-from tickvault.engine.index import Index, IndexWriter, Reader, Snapshot, Tail
+from tickvault.engine.index import Index, Snapshot, Tail
+from tickvault.engine.interpreter import Interpreter
 from tickvault.engine.manifest import SegmentKind
-from tickvault.engine.record import Buffer, Location, Record, aligned
+from tickvault.engine.record import Buffer, aligned
 from tickvault.engine.segments import MIB, SEGMENT_HEADER_SIZE, Segments
+from tickvault.engine.stand_ins import ClosedEnvironment, ForkedEnvironment
+from tickvault.engine.upkeep import Upkeep
 from tickvault.errors import DiskFullError, TickVaultError
 from tickvault.seam.clock import Clock, SystemClock
 from tickvault.seam.disk import Disk, FileLock, OsDisk, SyncError
@@ -34,71 +37,9 @@ from tickvault.seam.host import Host, LinuxHost
 
 Result = TypeVar("Result")
 Progress = Callable[[int, int, str], None]
-#: Seconds between rounds of upkeep when nothing asks for one.
-_UPKEEP_S = 1.0
 #: Times a process yields to others that wait before it takes the commit lock again: about 200 µs.
 _YIELDS_MAX = 200
 Guard = Callable[[Transaction, Change], None]
-
-
-class Referrer(NamedTuple):
-    """An index entry that refers to a record."""
-
-    bucket_id: int
-    key: bytes
-    sequence: int
-    segment_id: int
-    offset: int
-    has_extents: bool
-    version_id: str
-
-
-class Interpreter(Protocol):
-    """What records mean; the layer above gives it."""
-
-    def apply(
-        self,
-        writer: IndexWriter,
-        kind: int,
-        flags: int,
-        sequence: int,
-        bucket_id: int,
-        key: bytes,
-        meta: bytes,
-        time_ns: int,
-        aux: int,
-        body_length: int,
-        location: Location,
-    ) -> None:
-        """Change the index as the record says: in a commit, in replay, and for a relocated copy alike.
-
-        Must give the same index whether a record is applied once or again, and for any journal in which a copy stands
-        after its original.
-        """
-
-    def live(self, reader: Reader, record: Record, location: Location) -> bool:
-        """Return whether the index still refers to this record at this place."""
-
-    def tombstone(self, record: Record) -> bool:
-        """Return whether the record says that another is gone, and so must outlive it."""
-
-    def extents(self, record: Record) -> Sequence[Extent]:
-        """Return what the record refers to in body segments."""
-
-    def with_extents(self, record: Record, extents: Sequence[Extent]) -> bytes:
-        """Return the record's meta with other extents in place of its own."""
-
-    def referrers(self, reader: Reader) -> Iterator[Referrer]:
-        """Iterate over the index entries that refer to records with a body: versions and parts."""
-
-    def dead_bytes(self, reader: Reader, segment_id: int) -> int:
-        """Return a lower bound of the dead bytes in a journal segment."""
-
-    def volatile(self, key: bytes) -> bool:
-        """Return whether an index entry is a hint that replay need not give again."""
-
-    def finish_rebuild(self, writer: IndexWriter) -> None:
-        """Remove entries whose owner does not exist, after a rebuild from segments alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,12 +176,13 @@ class Engine:
         self._last_commit = b""
         self._bodies: BodyWriter | None = None
         self._committer = Committer(self)
-        self._stop = threading.Event()
-        self._wake = threading.Event()
-        self._unsynced = False
+        self.upkeep = Upkeep(self)
+        # What a killed process left unsynced is ours to sync now.
+        self.unsynced = self.control.unsynced
         self._entries = int(self.index.recent.stat()["entries"])
-        self._maintainer: threading.Thread | None = None
         self.closed = False
+        if self.unsynced:
+            self.upkeep.wake()
 
     def _abandon(self) -> None:
         """Close what a failed opening had opened."""
@@ -260,15 +202,12 @@ class Engine:
             self.closed = True
             return
         self._committer.close()
-        self._stop.set()
-        self._wake.set()
-        if self._maintainer is not None:
-            self._maintainer.join()
+        self.upkeep.stop()
         self.closed = True
         if self._bodies is not None:
             self._bodies.close()
         try:
-            if self._unsynced:
+            if self.unsynced:
                 self.sync()
             self._open_lock.acquire()
             alone = self._use_lock.acquire(wait=False)
@@ -279,8 +218,7 @@ class Engine:
             pass
         finally:
             self.index.close()
-            closed = _Closed(self.path)
-            self.index.recent = self.index.index = closed
+            self.index.recent = self.index.index = ClosedEnvironment(self.path)
             self.segments.close()
             self._checkpoint_lock.close()
             self._use_lock.close()
@@ -310,9 +248,9 @@ class Engine:
         if not strict:
             self.control.unsynced = True
             self.disk.pwritev(fd, pieces, offset)
-            if not self._unsynced:
-                self._unsynced = True
-                self._wake.set()
+            if not self.unsynced:
+                self.unsynced = True
+                self.upkeep.wake()
             return
         try:
             if self.control.unsynced:
@@ -335,6 +273,9 @@ class Engine:
                 os.sched_yield()
                 if control.commits != self._last_commit:
                     break
+            else:
+                # Nobody came: the byte was left by a process that was killed while it waited.
+                control.clear_waiting()
         control.set_waiting(self._slot, True)
         try:
             return self.index.recent.begin(write=True)
@@ -370,19 +311,22 @@ class Engine:
             # The last of the space goes to what fits, so that deletes and compaction can still free some.
             entry = self.segments.create(SegmentKind.JOURNAL, least, tail.epoch, tail.sequence, tail.batch_id)
         self.segments.release_fd(tail.segment_id)
-        self._start_maintainer()
-        self._wake.set()
+        self.upkeep.prepare_next()
         return tail._replace(segment_id=entry.segment_id, offset=SEGMENT_HEADER_SIZE, segment_end=entry.size_bytes)
 
     def committed(self, record_count: int) -> None:
-        """Note a commit, under the commit lock; wake the maintainer when there is something for it to do."""
+        """Note a commit, under the commit lock; wake the upkeep when there is something for it to do."""
         self._entries += record_count
         self.control.count_commit()
         self._last_commit = self.control.commits
-        if self._maintainer is None or self._entries >= self.options.checkpoint_entries:
-            self._start_maintainer()
-            if self._entries >= self.options.checkpoint_entries:
-                self._wake.set()
+        self.upkeep.start()
+        if self.checkpoint_due:
+            self.upkeep.wake()
+
+    @property
+    def checkpoint_due(self) -> bool:
+        """Whether enough has gathered in `recent` for a checkpoint."""
+        return self._entries >= self.options.checkpoint_entries
 
     def bodies(self) -> BodyWriter:
         """Return this process's writer of body segments."""
@@ -408,7 +352,7 @@ class Engine:
     def sync(self) -> None:
         """Make relaxed writes durable now."""
         tail = self.tail()
-        self._unsynced = False
+        self.unsynced = False
         try:
             self.disk.sync(self.segments.fd(tail.segment_id))
         except SyncError as error:
@@ -442,50 +386,12 @@ class Engine:
         finally:
             self._checkpoint_lock.release()
 
-    def _start_maintainer(self) -> None:
-        if self._maintainer is None and self.options.background and not self._stop.is_set():
-            with self._maintenance_lock:
-                if self._maintainer is None:
-                    self._maintainer = threading.Thread(target=self._maintain, name="tickvault-upkeep", daemon=True)
-                    self._maintainer.start()
-
-    def _maintain(self) -> None:
-        prepared_for = -1
-        while not self._stop.is_set():
-            self._wake.wait(_UPKEEP_S)
-            self._wake.clear()
-            if self._unsynced and self._stop.wait(self.options.relaxed_sync_ms / 1000):
-                return
-            if self._stop.is_set():
-                return
-            try:
-                if self._unsynced:
-                    self.sync()
-                if self._entries >= self.options.checkpoint_entries:
-                    self.index.check_readers()
-                    self.checkpoint()
-                if self.control.generation != self._generation:
-                    self._generation = self.control.generation
-                    self.segments.forget_retired()
-                tail = self.tail()
-                if tail.segment_id != prepared_for and self.segments.prepare(
-                    self.segments.next_size(tail.segment_end), self._stop, self._segment_runs_out
-                ):
-                    prepared_for = tail.segment_id
-            except TickVaultError:
-                # Poisoned, full or busy: commits report it to their callers; upkeep tries again on its next round.
-                continue
-
-    def _segment_runs_out(self) -> bool:
-        tail = self.tail()
-        return tail.offset > 0.7 * tail.segment_end
-
     # -- fork
 
     def _after_fork(self) -> None:
         """In a forked child: let go of everything inherited, and reopen at first use."""
         for environment in (self.index.recent, self.index.index):
-            if environment is not None and not isinstance(environment, _Reopening):
+            if environment is not None and not isinstance(environment, ForkedEnvironment):
                 _inherited.append(environment)
         # Closing a descriptor here leaves the parent's lock alone: it lives as long as the parent's descriptor.
         self._open_lock.close()
@@ -495,58 +401,25 @@ class Engine:
         if self.closed:
             return
         self.index = Index(self.path)
-        self.index.recent = _Reopening(self, "recent")
-        self.index.index = _Reopening(self, "index")
+        self.index.recent = ForkedEnvironment(lambda: self._reopened().recent)
+        self.index.index = ForkedEnvironment(lambda: self._reopened().index)
         self._committer = Committer(self)
         self._maintenance_lock = threading.Lock()
         self._checkpoint_mutex = threading.Lock()
-        self._maintainer = None
+        self.upkeep = Upkeep(self)
         self._bodies = None
 
-    def _reopen(self) -> None:
+    def _reopened(self) -> Index:
         with _reopen_lock:
-            if isinstance(self.index.recent, _Reopening):
+            if isinstance(self.index.recent, ForkedEnvironment):
                 self._open(False, None)
+        return self.index
 
 
 #: Environments a forked child inherited: kept referenced, so that no destructor runs against the parent's locks.
 _inherited: list[Any] = []
 _reopen_lock = threading.Lock()
 _engines: weakref.WeakSet[Engine] = weakref.WeakSet()
-
-
-class _Closed:
-    """Stands for an LMDB environment once the vault was closed."""
-
-    def __init__(self, path: str) -> None:
-        self._path = path
-
-    def begin(self, *, write: bool = False) -> Any:
-        raise closed_error(self._path)
-
-    def reader_check(self) -> int:
-        return 0
-
-    def close(self) -> None:
-        """It is closed."""
-
-
-class _Reopening:
-    """Stands for an LMDB environment in a forked child until the vault is used there."""
-
-    def __init__(self, engine: Engine, name: str) -> None:
-        self._engine = engine
-        self._name = name
-
-    def begin(self, *, write: bool = False) -> Any:
-        self._engine._reopen()
-        return getattr(self._engine.index, self._name).begin(write=write)
-
-    def reader_check(self) -> int:
-        return 0
-
-    def close(self) -> None:
-        """Nothing is open."""
 
 
 def _after_fork_in_child() -> None:

@@ -93,10 +93,13 @@ class Walk:
                 continue
             following = self._continued(entry, later)
             yield from self._segment(entry, stop_id, is_last=following is None)
-            if following is not None and self.end is not None and self.end.batch_id != following.previous_batch_id:
+            # A segment without a batch is passed over: its first one was too large for it, or whoever made it died.
+            at_end = self.end if self.end is not None and self.end.segment_id == entry.segment_id else None
+            last_ids = {self.end and self.end.batch_id, entry.previous_batch_id if at_end is None else None}
+            if following is not None and following.previous_batch_id not in last_ids:
                 retired = self.segments.manifest.retired_journal
                 if not any(entry.segment_id < gone < following.segment_id for gone in retired):
-                    at = self.end.offset
+                    at = SEGMENT_HEADER_SIZE if at_end is None else at_end.offset
                     text = "the last batches of the segment are missing"
                     self.damage.append(Damage(entry.segment_id, at, 0, None, 0, text))
 

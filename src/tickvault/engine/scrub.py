@@ -25,7 +25,8 @@ from tickvault.engine.replay import Damage, Position, Walk, sound_records
 from tickvault.errors import IntegrityError, StorageError
 
 if TYPE_CHECKING:
-    from tickvault.engine.engine import Engine, Referrer
+    from tickvault.engine.engine import Engine
+    from tickvault.engine.interpreter import Referrer
 
 Progress = Callable[[int, int, str], None]
 _RECORDS_PER_COMMIT = 20_000

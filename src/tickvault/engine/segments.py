@@ -229,26 +229,12 @@ class Segments:
         with self._manifest_locked() as manifest:
             segment_id = manifest.last_id + 1
             path = self.path(segment_id, kind)
-            ready = os.path.join(self.files, "prepared.next")
-            use_ready = False
-            if prepared:
-                self._prepare_lock.acquire()
-            try:
-                if prepared:
-                    try:
-                        use_ready = os.stat(ready).st_size >= least
-                    except FileNotFoundError:
-                        use_ready = False
-                    if use_ready:
-                        self.disk.rename(ready, path)
-                    elif least <= _PREWRITE_MAX // 2:
-                        # Small commits would pay for reserved extents with every sync; a small segment that is
-                        # written with zeros at once costs them one wait of some milliseconds.
-                        size = min(size, _PREWRITE_MAX)
-                fd = self.disk.open(path, create=True)
-            finally:
-                if prepared:
-                    self._prepare_lock.release()
+            use_ready = prepared and self._take_prepared(path, least)
+            if prepared and not use_ready and least <= _PREWRITE_MAX // 2:
+                # Small commits would pay for reserved extents with every sync; a small segment that is written with
+                # zeros at once costs them one wait of some milliseconds.
+                size = min(size, _PREWRITE_MAX)
+            fd = self.disk.open(path, create=True)
             try:
                 if use_ready:
                     size = self.disk.size(fd)
@@ -271,6 +257,17 @@ class Segments:
             self.disk.sync_directory(self.files)
             manifest.append(EntryKind.CREATE, entry)
             return manifest.segments[segment_id]
+
+    def _take_prepared(self, path: str, least: int) -> bool:
+        """Give the file that `prepare` made a segment's name, if there is one of `least` bytes; needs no lock."""
+        ready = os.path.join(self.files, "prepared.next")
+        try:
+            if os.stat(ready).st_size < least:
+                return False
+            self.disk.rename(ready, path)
+        except FileNotFoundError:
+            return False
+        return True
 
     def _header(self, entry: SegmentEntry) -> bytes:
         head = SEGMENT.pack(

@@ -30,6 +30,7 @@ class Blob(np.ndarray[Any, np.dtype[np.uint8]]):
     ``blob.view("<i8")`` gives columns without a copy; comparing and slicing work as for bytes.
     """
 
+    __slots__ = ("_source",)
     _source: ObjectInfo | tuple[Bucket, bytes, bytes]
     """The info, or what it is made from when it is asked for: bucket, key and index entry."""
 

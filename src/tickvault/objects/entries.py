@@ -64,6 +64,9 @@ ENTRY_EXTENTS = 4
 ENTRY_ATTRIBUTES = 8
 
 ENTRY = struct.Struct("<IBBHQqQ16sIQIII")
+#: What a read needs of an entry: size, segment id, offset, body offset, checksum.
+ENTRY_PLACE = struct.Struct("<24xQ16xIQ4xII")
+assert ENTRY_PLACE.size == ENTRY.size
 _ENTRY_BODY = struct.Struct("<BBHQqQ16sIQIII")
 META = struct.Struct("<16sHBBQ")
 _U32BE = struct.Struct(">I")

@@ -19,7 +19,7 @@ from tickvault.engine.segments import SegmentGoneError
 from tickvault.errors import IntegrityError, InvalidInputError, NotFoundError
 from tickvault.objects import entries, names
 from tickvault.objects.blob import U8, Blob
-from tickvault.objects.entries import ENTRY, ENTRY_EXTENTS, Entry, decode_entry
+from tickvault.objects.entries import ENTRY, ENTRY_EXTENTS, ENTRY_PLACE, Entry, decode_entry
 from tickvault.objects.lookup import damaged, info_of_record, read_record, require_version
 from tickvault.objects.model import ObjectInfo
 from tickvault.seam.disk import resident
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 Result = TypeVar("Result")
 _RETRIES = 20
 _NOTHING = memoryview(b"")
-_entry_fields = ENTRY.unpack
+_place = ENTRY_PLACE.unpack
 _new = np.ndarray.__new__
 
 
@@ -67,7 +67,7 @@ def get(bucket: Bucket, key: str, start: int, end: int | None, version_id: str |
         engine = bucket.store.engine
         value = engine.index.get(bucket.object_prefix + raw_key)
         if value is not None and len(value) == ENTRY.size:
-            _, _, _, _, _, _, size, _, segment_id, offset, _, body_offset, crc = _entry_fields(value)
+            size, segment_id, offset, body_offset, crc = _place(value)
             if body_offset:
                 body = offset + body_offset
                 try:
@@ -101,6 +101,7 @@ def get_many(bucket: Bucket, keys: Sequence[str]) -> list[Blob]:
     append = found.append
     with bucket.store.engine.snapshot() as snapshot:
         recent, index = snapshot.getters()
+        last_segment, view = -1, _NOTHING
         for key in keys:
             try:
                 raw_key = key.encode()
@@ -113,14 +114,19 @@ def get_many(bucket: Bucket, keys: Sequence[str]) -> list[Blob]:
             if not value:
                 names.encode_key(key)
                 raise NotFoundError(f"object {bucket.name}/{key} does not exist")
-            _, _, _, _, _, _, size, _, segment_id, offset, _, body_offset, crc = _entry_fields(value)
+            if len(value) != ENTRY.size:
+                decode_entry(index_key, value)
+            size, segment_id, offset, body_offset, crc = _place(value)
             body = offset + body_offset
-            try:
-                view = view_of(segment_id, body + size) if body_offset else _NOTHING
-            except SegmentGoneError:
-                view = _NOTHING
+            if segment_id != last_segment or body + size > len(view):
+                last_segment = segment_id
+                try:
+                    view = view_of(segment_id, body + size)
+                except SegmentGoneError:
+                    view = _NOTHING
             if (
-                crc32c(view[offset + 4 : body + size]) == crc
+                body_offset
+                and crc32c(view[offset + 4 : body + size]) == crc
                 and view[offset + 64 : offset + 64 + len(raw_key)] == raw_key
             ):
                 blob: Blob = _new(Blob, size, U8, view, body)

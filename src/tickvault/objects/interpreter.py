@@ -13,8 +13,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from tickvault.engine.bodies import Extent
-from tickvault.engine.engine import Referrer
 from tickvault.engine.index import IndexWriter, Reader, prefix_end
+from tickvault.engine.interpreter import Referrer
 from tickvault.engine.record import FLAG_RELOCATED, Location, Record
 from tickvault.objects import entries
 from tickvault.objects.entries import (

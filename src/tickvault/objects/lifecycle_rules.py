@@ -8,7 +8,8 @@ The document::
                 "noncurrent_version_expiration": {"noncurrent_days": 7, "newer_noncurrent_versions": 3},
                 "abort_incomplete_multipart_upload": {"days_after_initiation": 1}}]}
 
-``expiration`` is one of ``{"days": n}``, ``{"date": "2030-01-01T00:00:00Z"}``, ``{"expired_object_delete_marker": true}``.
+``expiration`` is one of ``{"days": n}``, ``{"date": "2030-01-01T00:00:00Z"}`` and
+``{"expired_object_delete_marker": true}``.
 All conditions of a filter must hold (S3's ``And``); delete markers and uploads have neither tags nor a size.
 
 Invariants: a document that passes is carried out whole; nothing in it is ignored.

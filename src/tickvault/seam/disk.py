@@ -202,6 +202,7 @@ class FileLock:
     """
 
     def __init__(self, path: str) -> None:
+        self._fd = -1
         with _told("open lock file", path):
             self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         self.path = path
@@ -220,6 +221,10 @@ class FileLock:
     def release(self) -> None:
         """Drop the lock and keep the file open."""
         fcntl.flock(self._fd, fcntl.LOCK_UN)
+
+    def __del__(self) -> None:
+        """Close the descriptor, if nobody did."""
+        self.close()
 
     def close(self) -> None:
         """Close the descriptor, which drops the lock unless a forked child shares it."""
