@@ -186,6 +186,9 @@ def restore(source: str, destination: str, *, progress: Progress | None = None) 
     except BaseException:
         for path in made:
             OsDisk().unlink(path)
+            OsDisk().unlink(path + ".part")
+        os.rmdir(files)
+        os.rmdir(destination)
         raise
     return report
 

@@ -12,7 +12,15 @@ from typing import TYPE_CHECKING
 import lmdb
 
 from tickvault.engine.commit import poisoned
-from tickvault.engine.index import KEY_CHECKPOINT, KEY_TAIL, META_PREFIX, Tail, index_error
+from tickvault.engine.index import (
+    KEY_CHECKPOINT,
+    KEY_TAIL,
+    META_PREFIX,
+    SHORT_KEY_MAX,
+    Tail,
+    index_error,
+    merge_down,
+)
 from tickvault.seam.disk import SyncError
 
 if TYPE_CHECKING:
@@ -46,11 +54,10 @@ def run_checkpoint(engine: Engine, *, recovering: bool = False) -> int:
         engine.note_synced(tail)
     try:
         with engine.index.index.begin(write=True) as txn:
-            cursor = txn.cursor()
-            cursor.putmulti([item for item in items if item[1]])
+            txn.cursor().putmulti([item for item in items if item[1] and len(item[0]) <= SHORT_KEY_MAX])
             for key, value in items:
-                if not value:
-                    txn.delete(key)
+                if not value or len(key) > SHORT_KEY_MAX:
+                    merge_down(txn, key, value)
             txn.put(KEY_CHECKPOINT, tail.pack())
         for start in range(0, max(len(items), 1), _DROP_SLICE):
             with recent.begin(write=True) as txn:

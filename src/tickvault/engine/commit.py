@@ -39,6 +39,9 @@ _log = logging.getLogger("tickvault.engine")
 
 #: Operations gathered into one batch stop at this many bytes; a single larger operation is a batch of its own.
 BATCH_SIZE_MAX = 1024 * 1024
+#: Zeros written ahead of the journal's end: at least so many, at most as many as there are here.
+_AHEAD_MIN = 512 * 1024
+_ZEROS = memoryview(bytes(4 * 1024 * 1024))
 _UNSET: Any = object()
 
 
@@ -196,6 +199,14 @@ class Transaction(IndexWriter):
         pieces: list[Buffer] = [head]
         for record in self._records:
             pieces += record.pieces()
+        end = self._base + self.length
+        written_end = tail.written_end
+        if end > written_end:
+            # A sync into extents that were written before costs half of one into extents that were only reserved, so
+            # every now and then a commit carries zeros for those that follow.
+            ahead = min(max(_AHEAD_MIN, 8 * self.length), len(_ZEROS), tail.segment_end - end)
+            pieces.append(_ZEROS[:ahead])
+            written_end = end + ahead
         if len(pieces) > 512:
             pieces = [b"".join(pieces)]
         # Before the write: after the sync every microsecond is one in which the others wait with cold caches.
@@ -206,9 +217,10 @@ class Transaction(IndexWriter):
                 self.sequence,
                 batch_id,
                 tail.segment_id,
-                self._base + self.length,
+                end,
                 tail.base,
                 tail.segment_end,
+                written_end,
             ).pack(),
         )
         engine.write_batch(tail.segment_id, self._base, pieces, batch_id, self.length, self.strict)

@@ -298,21 +298,14 @@ class Engine:
         least = aligned(SEGMENT_HEADER_SIZE + needed)
         size = max(self.segments.next_size(tail.segment_end), least)
         try:
-            entry = self.segments.create(
-                SegmentKind.JOURNAL,
-                size,
-                tail.epoch,
-                tail.sequence,
-                tail.batch_id,
-                prepared=True,
-                least=least,
-            )
+            entry = self.segments.create(SegmentKind.JOURNAL, size, tail.epoch, tail.sequence, tail.batch_id)
         except DiskFullError:
             # The last of the space goes to what fits, so that deletes and compaction can still free some.
             entry = self.segments.create(SegmentKind.JOURNAL, least, tail.epoch, tail.sequence, tail.batch_id)
         self.segments.release_fd(tail.segment_id)
-        self.upkeep.prepare_next()
-        return tail._replace(segment_id=entry.segment_id, offset=SEGMENT_HEADER_SIZE, segment_end=entry.size_bytes)
+        return tail._replace(
+            segment_id=entry.segment_id, offset=SEGMENT_HEADER_SIZE, segment_end=entry.size_bytes, written_end=0
+        )
 
     def committed(self, record_count: int) -> None:
         """Note a commit, under the commit lock; wake the upkeep when there is something for it to do."""

@@ -18,15 +18,19 @@ from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, Protocol, Self
 
 import lmdb
+import msgpack
 
 from tickvault.errors import BusyError, DiskFullError, StorageError
 
-#: LMDB 1.0 inside py-lmdb 3: keys up to 1,978 bytes, which S3's 1,024-byte keys need. Part of the vault's format.
-LMDB_VERSION = 1
+#: LMDB 0.9.36 inside py-lmdb 3. Its LMDB 1.0.2 (interface 1) would take keys of 1,978 bytes, but readers beside writers
+#: see pages that are being reused ("Located page was wrong type", once in some 200,000 reads beside four writers), with
+#: or without crashes; 0.9.36 did not in as many runs. Part of the vault's format.
+LMDB_VERSION = 0
 #: Sparse and fixed: address space, not disk.
 MAP_SIZE = 1 << 40
 READERS_MAX = 1024
-KEY_LENGTH_MAX = 1978
+#: Longer keys share an entry with the others of the same first bytes: see `long_key`.
+SHORT_KEY_MAX = 510
 
 TOMBSTONE = b""
 META_PREFIX = b"M"
@@ -34,7 +38,7 @@ KEY_TAIL = b"M/tail"
 KEY_CHECKPOINT = b"M/checkpoint"
 KEY_IDENTITY = b"M/identity"
 
-_TAIL = struct.Struct("<QQQIQQQ")
+_TAIL = struct.Struct("<QQQIQQQQ")
 
 
 class Tail(NamedTuple):
@@ -51,6 +55,8 @@ class Tail(NamedTuple):
     """In `recent`: entries up to this sequence may have been dropped, because `index` has them."""
     segment_end: int
     """Size of the current segment in bytes."""
+    written_end: int = 0
+    """Up to where the segment was written with zeros ahead of the batches."""
 
     def pack(self) -> bytes:
         """Return the bytes kept in LMDB."""
@@ -70,6 +76,59 @@ class Reader(Protocol):
 
     def scan(self, start: bytes, end: bytes) -> Iterator[tuple[bytes, bytes]]:
         """Iterate over entries with ``start <= key < end`` in byte order."""
+
+
+def long_key(key: bytes) -> bytes:
+    """Return the LMDB key of the entry that holds a key beyond `SHORT_KEY_MAX`, 511 bytes long.
+
+    All keys with the same first 510 bytes stand in it, as a sorted map from the rest to the value. No shorter key lies
+    between them, so the order of keys is kept.
+    """
+    return key[:SHORT_KEY_MAX] + b"\xff"
+
+
+def _unpack_long(raw: bytes | None) -> dict[bytes, bytes]:
+    return dict(msgpack.unpackb(raw, use_list=False)) if raw else {}
+
+
+def _pack_long(rest: dict[bytes, bytes]) -> bytes:
+    packed: bytes = msgpack.packb(sorted(rest.items()))
+    return packed
+
+
+def _get(txn: Any, key: bytes) -> bytes | None:
+    """Return the value of a key of any length in one environment."""
+    if len(key) <= SHORT_KEY_MAX:
+        value: bytes | None = txn.get(key)
+        return value
+    return _unpack_long(txn.get(long_key(key))).get(key[SHORT_KEY_MAX:])
+
+
+def put_any(txn: Any, key: bytes, value: bytes) -> None:
+    """Set the value of a key of any length in one environment."""
+    if len(key) <= SHORT_KEY_MAX:
+        txn.put(key, value)
+        return
+    rest = _unpack_long(txn.get(long_key(key)))
+    rest[key[SHORT_KEY_MAX:]] = value
+    txn.put(long_key(key), _pack_long(rest))
+
+
+def merge_down(txn: Any, key: bytes, value: bytes) -> None:
+    """Apply one raw entry of `recent` to `index`, tombstones included."""
+    if len(key) <= SHORT_KEY_MAX:
+        if value:
+            txn.put(key, value)
+        else:
+            txn.delete(key)
+        return
+    rest = _unpack_long(txn.get(key))
+    rest.update(_unpack_long(value))
+    kept = {tail: entry for tail, entry in rest.items() if entry}
+    if kept:
+        txn.put(key, _pack_long(kept))
+    else:
+        txn.delete(key)
 
 
 def prefix_end(prefix: bytes) -> bytes:
@@ -143,6 +202,9 @@ class Index:
         `recent` is read first: what it lacks was dropped after a checkpoint that the later look into `index` sees.
         """
         try:
+            if len(key) > SHORT_KEY_MAX:
+                with self.snapshot() as snapshot:
+                    return snapshot.get(key)
             txn = self.recent.begin()
             value = txn.get(key)
             txn.abort()
@@ -153,6 +215,8 @@ class Index:
         except lmdb.ReadersFullError:
             self.check_readers()
             raise BusyError(f"{READERS_MAX} readers are active at once; try again") from None
+        except lmdb.Error as error:
+            raise index_error(error, "look up") from error
         return value or None
 
     def snapshot(self) -> Snapshot:
@@ -192,32 +256,48 @@ class MergedScan:
 
     def __call__(self, start: bytes, end: bytes) -> Iterator[tuple[bytes, bytes]]:
         """Iterate over entries with ``start <= key < end``."""
-        upper = self._recent.cursor()
-        lower = self._index.cursor()
-        upper_key = upper.key() if upper.set_range(start) else end
-        lower_items = lower.iternext() if lower.set_range(start) else iter(())
-        if upper_key >= end:
-            # Nothing recent in the range, the usual case of a large listing.
-            for item in lower_items:
-                if item[0] >= end:
-                    return
-                yield item
-            return
-        lower_item = next(lower_items, None)
-        while True:
-            lower_key = lower_item[0] if lower_item is not None else end
-            if upper_key >= end and lower_key >= end:
+        try:
+            upper = _items(self._recent, start, end)
+            lower = _items(self._index, start, end)
+            upper_item = next(upper, None)
+            if upper_item is None:
+                # Nothing recent in the range, the usual case of a large listing.
+                yield from lower
                 return
-            if lower_item is not None and lower_key < upper_key:
-                yield lower_item
-                lower_item = next(lower_items, None)
-                continue
-            if lower_key == upper_key:
-                lower_item = next(lower_items, None)
-            value = upper.value()
-            if value:
-                yield upper_key, value
-            upper_key = upper.key() if upper.next() else end
+            lower_item = next(lower, None)
+            while upper_item is not None or lower_item is not None:
+                if upper_item is None or (lower_item is not None and lower_item[0] < upper_item[0]):
+                    assert lower_item is not None
+                    yield lower_item
+                    lower_item = next(lower, None)
+                    continue
+                if lower_item is not None and lower_item[0] == upper_item[0]:
+                    lower_item = next(lower, None)
+                if upper_item[1]:
+                    yield upper_item
+                upper_item = next(upper, None)
+        except lmdb.Error as error:
+            raise index_error(error, "read the index") from error
+
+
+def _items(txn: Any, start: bytes, end: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """Iterate over the entries of one environment, tombstones included, long keys taken apart."""
+    cursor = txn.cursor()
+    if not cursor.set_range(start if len(start) <= SHORT_KEY_MAX else long_key(start)):
+        return
+    for item in cursor.iternext():
+        key = item[0]
+        if len(key) > SHORT_KEY_MAX:
+            for rest, value in msgpack.unpackb(item[1], use_list=False):
+                whole = key[:SHORT_KEY_MAX] + rest
+                if start <= whole < end:
+                    yield whole, value
+            if key >= end:
+                return
+            continue
+        if key >= end:
+            return
+        yield item
 
 
 class IndexWriter:
@@ -232,18 +312,18 @@ class IndexWriter:
 
     def get(self, key: bytes) -> bytes | None:
         """Return the value of an entry, None if there is none."""
-        value = self._recent.get(key)
+        value = _get(self._recent, key)
         if value is None:
-            value = self._index.get(key)
+            value = _get(self._index, key)
         return value or None
 
     def put(self, key: bytes, value: bytes) -> None:
         """Set an entry; only the interpreter of records may."""
-        self._recent.put(key, value)
+        put_any(self._recent, key, value)
 
     def delete(self, key: bytes) -> None:
         """Remove an entry, leaving a tombstone until the next checkpoint."""
-        self._recent.put(key, TOMBSTONE)
+        put_any(self._recent, key, TOMBSTONE)
 
 
 class Snapshot:
@@ -259,13 +339,13 @@ class Snapshot:
 
     def get(self, key: bytes) -> bytes | None:
         """Return the value of a key, None if there is none."""
-        value = self._recent.get(key)
+        value = _get(self._recent, key)
         if value is None:
-            value = self._index.get(key)
+            value = _get(self._index, key)
         return value or None
 
     def getters(self) -> tuple[Callable[[bytes], bytes | None], Callable[[bytes], bytes | None]]:
-        """Return the lookups of `recent` and `index` by themselves, for loops over many keys."""
+        """Return the lookups of `recent` and `index` by themselves, for loops over keys up to `SHORT_KEY_MAX`."""
         return self._recent.get, self._index.get
 
     def close(self) -> None:

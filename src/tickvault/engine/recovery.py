@@ -273,7 +273,7 @@ def _begin_epoch(engine: Engine, end: Position) -> None:
         engine.disk.close(fd)
     epoch = max(other.epoch for other in segments.manifest.segments.values()) + 1
     size = max(segments.size_first, min(segments.size_max, entry.size_bytes))
-    created = segments.create(SegmentKind.JOURNAL, size, epoch, sequence, end.batch_id, prepared=True, least=size)
+    created = segments.create(SegmentKind.JOURNAL, size, epoch, sequence, end.batch_id)
     # Only now: the new segment's base sequence tells a second recovery what these may have used.
     for other in later:
         segments.retire(other.segment_id)

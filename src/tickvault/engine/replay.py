@@ -124,13 +124,14 @@ class Walk:
         assert self.end is not None
         view = self.segments.view(entry.segment_id)
         limit = len(view)
+        durable_end: int | None = None
         for bound in (self.synced_end, self.until):
             if bound is not None and bound[0] == entry.segment_id:
-                limit = min(limit, bound[1])
+                # Committed up to there: a break before it is damage, never an end.
+                limit = durable_end = min(limit, bound[1])
         offset, previous, sequence = SEGMENT_HEADER_SIZE, entry.previous_batch_id, self.end.sequence
         if entry.segment_id == self.end.segment_id:
             offset, previous = self.end.offset, self.end.batch_id
-        durable_end: int | None = None
         while previous != stop_id:
             batch = self._header(view, entry, offset, limit)
             sound = batch is not None and batch.previous_batch_id == previous

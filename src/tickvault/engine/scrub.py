@@ -3,7 +3,8 @@
 Everything that the segments hold is replayed into a shadow index and compared with the live one; every record and every
 frame that the live index refers to is read and checked.
 
-Invariants: a difference is believed only if it still stands under the commit lock with the shadow brought up to date;
+Invariants: nothing is healed while the journal is damaged, because then the index may know more than the segments; a
+difference is believed only if it still stands under the commit lock with the shadow brought up to date;
 healing writes what the segments say, never what the index said; damaged bytes are reported and left in place.
 """
 
@@ -19,7 +20,7 @@ import lmdb
 
 from tickvault.engine.bodies import frame_count, verified_extent
 from tickvault.engine.compaction import maintenance_lock
-from tickvault.engine.index import META_PREFIX, Index, IndexWriter, Tail
+from tickvault.engine.index import META_PREFIX, Index, IndexWriter, MergedScan, Tail
 from tickvault.engine.record import FRAME_SIZE, Location, decode_record
 from tickvault.engine.replay import Damage, Position, Walk, sound_records
 from tickvault.errors import IntegrityError, StorageError
@@ -162,8 +163,9 @@ def _differences(engine: Engine, shadow: _Shadow) -> list[bytes]:
     """Return the keys whose live entry is not the shadow's."""
     differing: list[bytes] = []
     volatile = engine.interpreter.volatile
-    with engine.snapshot() as live, shadow.index.recent.begin() as txn:
-        expected = ((key, value) for key, value in txn.cursor() if value and not key.startswith(META_PREFIX))
+    with engine.snapshot() as live, shadow.index.recent.begin() as txn, shadow.index.index.begin() as void:
+        whole = MergedScan(txn, void)(b"", b"\xff")
+        expected = (item for item in whole if not item[0].startswith(META_PREFIX))
         found = (item for item in live.scan(b"", b"\xff") if not item[0].startswith(META_PREFIX))
         left, right = next(expected, None), next(found, None)
         while left is not None or right is not None:
@@ -194,13 +196,15 @@ def _settle(engine: Engine, shadow: _Shadow, differing: list[bytes], report: Scr
         index = engine.index.index.begin()
         try:
             writer = IndexWriter(txn, index)
-            with shadow.index.recent.begin() as other:
+            with shadow.index.recent.begin() as other, shadow.index.index.begin() as void:
+                expected = IndexWriter(other, void)
                 for key in differing:
-                    right = other.get(key) or None
+                    right = expected.get(key)
                     if writer.get(key) == right:
                         continue
                     report.index_differences += 1
-                    if not heal:
+                    if not heal or report.damaged_places:
+                        # Where the journal is damaged the index may know what the segments can no longer tell.
                         continue
                     if right is None:
                         writer.delete(key)

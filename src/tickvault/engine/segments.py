@@ -1,4 +1,4 @@
-"""The folder of segments: making, mapping, preparing and retiring the files that hold the bytes.
+"""The folder of segments: making, mapping and retiring the files that hold the bytes.
 
 Invariants: a segment file is never recycled, and never shortened while anyone may read it, so that a held
 `memoryview` stays true; a retired one is unlinked, and its mapping lives until its last view is gone; a file that the
@@ -29,9 +29,6 @@ SEGMENT_HEADER_SIZE = 4096
 SEGMENT_MAGIC = b"TVSEGMT1"
 SEGMENT = struct.Struct("<8sI16sIBBHQQQQq")
 
-#: Segments up to this size are written with zeros when they are made; larger ones by `Segments.prepare` ahead of time.
-_PREWRITE_MAX = 4 * MIB
-_PREWRITE_PIECE = MIB
 _GROWTH = 4
 #: A manifest entry that differs from a known one in at most this many bytes is that one, damaged.
 _DAMAGE_BYTES_MAX = 8
@@ -77,7 +74,6 @@ class Segments:
         self._fds: dict[int, int] = {}
         self._lock = threading.RLock()
         self._manifest_lock = FileLock(os.path.join(folder, "manifest.lock"))
-        self._prepare_lock = FileLock(os.path.join(folder, "prepare.lock"))
 
     # -- names and maps
 
@@ -113,8 +109,10 @@ class Segments:
 
     def address(self, segment_id: int, end: int = 0) -> int:
         """Return where a segment is mapped in this process."""
-        self.view(segment_id, end)
-        return self._maps[segment_id].address
+        mapped = self._maps.get(segment_id)
+        if mapped is None or mapped.size_bytes < end:
+            mapped = self._map(segment_id, end)
+        return mapped.address
 
     def _map(self, segment_id: int, end: int) -> SegmentMap:
         with self._lock:
@@ -212,41 +210,26 @@ class Segments:
         base_sequence: int,
         previous_batch_id: int,
         *,
-        prepared: bool = False,
-        least: int = 0,
         allocate: int | None = None,
     ) -> SegmentEntry:
         """Make a segment, durable in file, directory and manifest, and return its entry.
 
         Parameters
         ----------
-        prepared : bool
-            Use the file that `prepare` wrote, if it has at least `least` bytes; else make a small one, if that holds
-            `least` bytes with room to spare.
         allocate : int, optional
             Bytes to reserve now; `size` by default.
         """
         with self._manifest_locked() as manifest:
             segment_id = manifest.last_id + 1
             path = self.path(segment_id, kind)
-            use_ready = prepared and self._take_prepared(path, least)
-            if prepared and not use_ready and least <= _PREWRITE_MAX // 2:
-                # Small commits would pay for reserved extents with every sync; a small segment that is written with
-                # zeros at once costs them one wait of some milliseconds.
-                size = min(size, _PREWRITE_MAX)
             fd = self.disk.open(path, create=True)
             try:
-                if use_ready:
-                    size = self.disk.size(fd)
-                else:
-                    self.disk.truncate(fd, 0)
-                    try:
-                        self.disk.allocate(fd, 0, size if allocate is None else allocate)
-                        if kind is SegmentKind.JOURNAL and size <= _PREWRITE_MAX:
-                            self.disk.pwritev(fd, [bytes(size)], 0)
-                    except DiskFullError:
-                        self.disk.unlink(path)
-                        raise
+                self.disk.truncate(fd, 0)
+                try:
+                    self.disk.allocate(fd, 0, size if allocate is None else allocate)
+                except DiskFullError:
+                    self.disk.unlink(path)
+                    raise
                 entry = SegmentEntry(
                     segment_id, kind, epoch, size, base_sequence, previous_batch_id, self.clock.now_ns()
                 )
@@ -257,17 +240,6 @@ class Segments:
             self.disk.sync_directory(self.files)
             manifest.append(EntryKind.CREATE, entry)
             return manifest.segments[segment_id]
-
-    def _take_prepared(self, path: str, least: int) -> bool:
-        """Give the file that `prepare` made a segment's name, if there is one of `least` bytes; needs no lock."""
-        ready = os.path.join(self.files, "prepared.next")
-        try:
-            if os.stat(ready).st_size < least:
-                return False
-            self.disk.rename(ready, path)
-        except FileNotFoundError:
-            return False
-        return True
 
     def _header(self, entry: SegmentEntry) -> bytes:
         head = SEGMENT.pack(
@@ -296,49 +268,9 @@ class Segments:
         self.disk.unlink(self.path(segment_id, entry.kind))
         self.release(segment_id)
 
-    # -- the next journal segment, made ahead
-
     def next_size(self, current: int) -> int:
         """Return the size of the journal segment after one of `current` bytes: four times it, up to the maximum."""
         return min(self.size_max, max(self.size_first, current * _GROWTH))
-
-    def prepare(self, size: int, stop: threading.Event, urgent: Callable[[], bool]) -> bool:
-        """Write a file of zeros for the next journal segment, if there is none; return whether one is ready.
-
-        An fdatasync into written extents is a third cheaper than into reserved ones, so the zeros are written here,
-        in the background, in pieces synced one by one, with pauses as long as the pieces took: the disk belongs to
-        the commits in between. When `urgent`, without the pauses.
-        """
-        ready = os.path.join(self.files, "prepared.next")
-        if not self._prepare_lock.acquire(wait=False):
-            return False
-        making = ready + ".making"
-        try:
-            if os.path.exists(ready):
-                return True
-            zeros = bytes(_PREWRITE_PIECE)
-            fd = self.disk.open(making, create=True)
-            try:
-                self.disk.truncate(fd, 0)
-                self.disk.allocate(fd, 0, size)
-                for start in range(0, size, _PREWRITE_PIECE):
-                    began = self.clock.monotonic_ns()
-                    self.disk.pwritev(fd, [zeros[: size - start]], start)
-                    self.disk.sync(fd)
-                    took_s = (self.clock.monotonic_ns() - began) / 1e9
-                    if stop.wait(0.0 if urgent() else took_s):
-                        self.disk.unlink(making)
-                        return False
-            finally:
-                self.disk.close(fd)
-            self.disk.rename(making, ready)
-            return True
-        except (DiskFullError, SyncError):
-            # Nothing is in it yet, so nothing is lost; whoever needs the segment makes it and meets the error itself.
-            self.disk.unlink(making)
-            return False
-        finally:
-            self._prepare_lock.release()
 
     def mend_manifest(self) -> None:
         """Make the last manifest entry again if its bytes were damaged after it was durable.
@@ -405,11 +337,13 @@ class Segments:
         """Remove files the manifest does not name: left by a process that died before naming or after retiring them."""
         named = {os.path.basename(self.path(entry.segment_id, entry.kind)) for entry in self.manifest.segments.values()}
         for name in os.listdir(self.files):
-            if name in named or name == "prepared.next":
+            if name in named:
                 continue
             stem = name.removesuffix(".seg").rpartition("-")[2]
             segment_id = int(stem) if name.endswith(".seg") and stem.isdigit() else 0
-            if 0 < segment_id < self.manifest.last_id and segment_id not in self.manifest.retired:
+            # An id that the manifest knows was given out again after the first to take it died before naming its file.
+            known = segment_id in self.manifest.segments or segment_id in self.manifest.retired
+            if 0 < segment_id < self.manifest.last_id and not known:
                 raise IntegrityError(
                     f"{os.path.join(self.files, name)} is a segment that the manifest does not know; it was left in "
                     "place. Restore the vault from a backup, or move the file away if it is not this vault's"
@@ -438,7 +372,6 @@ class Segments:
             for segment_id in [*self._fds, *self._maps]:
                 self.release(segment_id)
             self._manifest_lock.close()
-            self._prepare_lock.close()
 
 
 def _address(view: memoryview) -> int:

@@ -1,4 +1,4 @@
-"""Upkeep in the background: syncing relaxed writes, checkpoints, the next segment.
+"""Upkeep in the background: syncing relaxed writes, checkpoints, forgetting retired segments.
 
 Invariants: nothing acknowledged waits for it except a relaxed write for its sync; an error here is met again, and told,
 by whoever commits next; it never holds a lock while it waits.
@@ -16,50 +16,38 @@ if TYPE_CHECKING:
 
 #: Seconds between rounds when nothing asks for one.
 _ROUND_S = 1.0
-#: Part of the current segment that is used when making the next one becomes urgent.
-_URGENT_FILL = 0.7
 
 
 class Upkeep:
-    """The two background threads of one engine: one for what is due soon, one for writing the next segment."""
+    """The background thread of one engine."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._lock = threading.Lock()
         self._stop = threading.Event()
         self._wake = threading.Event()
-        self._prepare = threading.Event()
-        self._threads: list[threading.Thread] = []
+        self._thread: threading.Thread | None = None
 
     def start(self) -> None:
-        """Start the threads, if they are wanted and not running."""
-        if self._threads or not self._engine.options.background or self._stop.is_set():
+        """Start the thread, if it is wanted and not running."""
+        if self._thread is not None or not self._engine.options.background or self._stop.is_set():
             return
         with self._lock:
-            if not self._threads:
-                self._prepare.set()
-                for name, target in (("tickvault-upkeep", self._rounds), ("tickvault-prepare", self._prepares)):
-                    thread = threading.Thread(target=target, name=name, daemon=True)
-                    self._threads.append(thread)
-                    thread.start()
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._rounds, name="tickvault-upkeep", daemon=True)
+                self._thread.start()
 
     def wake(self) -> None:
         """Ask for a round now."""
         self.start()
         self._wake.set()
 
-    def prepare_next(self) -> None:
-        """Ask for the next segment."""
-        self.start()
-        self._prepare.set()
-
     def stop(self) -> None:
-        """Stop the threads and wait for them."""
+        """Stop the thread and wait for it."""
         self._stop.set()
         self._wake.set()
-        self._prepare.set()
-        for thread in self._threads:
-            thread.join()
+        if self._thread is not None:
+            self._thread.join()
 
     def _rounds(self) -> None:
         engine = self._engine
@@ -83,20 +71,3 @@ class Upkeep:
             except TickVaultError:
                 # Poisoned, full or busy: the next commit tells its caller.
                 continue
-
-    def _prepares(self) -> None:
-        engine = self._engine
-        while not self._stop.is_set():
-            self._prepare.wait()
-            self._prepare.clear()
-            if self._stop.is_set():
-                return
-            try:
-                size = engine.segments.next_size(engine.tail().segment_end)
-                engine.segments.prepare(size, self._stop, self._urgent)
-            except TickVaultError:
-                continue
-
-    def _urgent(self) -> bool:
-        tail = self._engine.tail()
-        return tail.offset > _URGENT_FILL * tail.segment_end

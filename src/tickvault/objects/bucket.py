@@ -214,6 +214,10 @@ class Bucket:
         """Return a reader of one version, for streaming and ranges."""
         return get.read(self, key, version_id)
 
+    def read_resident(self, key: str, *, version_id: str | None = None) -> ObjectReader | None:
+        """Return a reader if looking the version up cannot wait for the disk, else None: for event loops."""
+        return get.read_resident(self, key, version_id)
+
     def head(self, key: str, *, version_id: str | None = None) -> ObjectInfo:
         """Return what is known of an object."""
         return get.head(self, key, version_id)

@@ -75,7 +75,7 @@ def delete_many(bucket: Bucket, keys: Sequence[str | tuple[str, str | None]]) ->
     prepared: list[tuple[str, bytes, str | None] | TickVaultError] = []
     total = 0
     for item in keys:
-        key, version_id = (item, None) if isinstance(item, str) else item
+        key, version_id = item if isinstance(item, tuple) else (item, None)
         try:
             raw_key = names.encode_key(key)
         except TickVaultError as error:

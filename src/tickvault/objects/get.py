@@ -6,6 +6,7 @@ a reader that meets a segment retired under it looks the object up again.
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
@@ -13,14 +14,23 @@ import numpy as np
 from crc32c import crc32c
 
 from tickvault.engine.bodies import Extent, verified_extent
-from tickvault.engine.index import Reader
-from tickvault.engine.record import FRAME_SIZE, Record
-from tickvault.engine.segments import SegmentGoneError
+from tickvault.engine.index import SHORT_KEY_MAX, Reader
+from tickvault.engine.record import FRAME_SIZE
+from tickvault.engine.segments import SegmentGoneError, Segments
 from tickvault.errors import IntegrityError, InvalidInputError, NotFoundError
 from tickvault.objects import entries, names
 from tickvault.objects.blob import U8, Blob
-from tickvault.objects.entries import ENTRY, ENTRY_EXTENTS, ENTRY_PLACE, Entry, decode_entry
-from tickvault.objects.lookup import damaged, info_of_record, read_record, require_version
+from tickvault.objects.entries import (
+    ENTRY,
+    ENTRY_ATTRIBUTES,
+    ENTRY_EXTENTS,
+    ENTRY_NULL,
+    ENTRY_PLACE,
+    META,
+    Entry,
+    decode_entry,
+)
+from tickvault.objects.lookup import damaged, described, info_of_record, read_record, require_version
 from tickvault.objects.model import ObjectInfo
 from tickvault.seam.disk import resident
 
@@ -30,6 +40,8 @@ if TYPE_CHECKING:
 Result = TypeVar("Result")
 _RETRIES = 20
 _NOTHING = memoryview(b"")
+#: The length of the meta bytes in a record's header.
+_META_LENGTH = struct.Struct("<32xI")
 _place = ENTRY_PLACE.unpack
 _new = np.ndarray.__new__
 
@@ -108,9 +120,12 @@ def get_many(bucket: Bucket, keys: Sequence[str]) -> list[Blob]:
             except (AttributeError, UnicodeEncodeError):
                 raw_key = names.encode_key(key)
             index_key = prefix + raw_key
-            value = recent(index_key)
-            if value is None:
-                value = index(index_key)
+            if len(index_key) > SHORT_KEY_MAX:
+                value = snapshot.get(index_key)
+            else:
+                value = recent(index_key)
+                if value is None:
+                    value = index(index_key)
             if not value:
                 names.encode_key(key)
                 raise NotFoundError(f"object {bucket.name}/{key} does not exist")
@@ -153,18 +168,17 @@ def info_of_source(bucket: Bucket, key: bytes, value: bytes) -> ObjectInfo:
 class ObjectReader:
     """One version of an object, looked up once; its bytes stay readable while this is held."""
 
-    __slots__ = ("_bucket", "_extents", "_record", "info")
+    __slots__ = ("_body", "_extents", "_segments", "info")
 
-    def __init__(self, bucket: Bucket, entry: Entry, record: Record, info: ObjectInfo) -> None:
-        self._bucket = bucket
-        self._record = record
+    def __init__(self, segments: Segments, body: memoryview, info: ObjectInfo, extents: Sequence[Extent] = ()) -> None:
+        self._segments = segments
+        self._body = body
         self.info = info
         self._extents: tuple[tuple[int, Extent, memoryview], ...] = ()
-        if entry.flags & ENTRY_EXTENTS:
-            segments = bucket.store.engine.segments
+        if extents:
             at = 0
             found = []
-            for extent in entries.decode_put_meta(record.meta).extents:
+            for extent in extents:
                 found.append((at, extent, segments.view(extent.segment_id, extent.end)))
                 at += extent.length
             self._extents = tuple(found)
@@ -172,7 +186,7 @@ class ObjectReader:
     def resident(self, start: int = 0, end: int | None = None) -> bool:
         """Return whether the bytes of a range are in memory, so that reading them cannot wait for the disk."""
         start, stop = clamp(start, end, self.info.size)
-        segments = self._bucket.store.engine.segments
+        segments = self._segments
         if not self._extents:
             # The record was read to verify it; its pages are there.
             return True
@@ -196,7 +210,7 @@ class ObjectReader:
         start, stop = clamp(start, end, self.info.size)
         if not self._extents:
             for low in range(start, stop, chunk_size):
-                yield self._record.body[low : min(low + chunk_size, stop)]
+                yield self._body[low : min(low + chunk_size, stop)]
             return
         for at, extent, view in self._extents:
             low, high = max(start - at, 0), min(stop - at, extent.length)
@@ -210,7 +224,7 @@ class ObjectReader:
         """Return one verified view of a range: zero-copy when it lies in one extent, else copied together."""
         start, stop = clamp(start, end, self.info.size)
         if not self._extents:
-            return self._record.body[start:stop]
+            return self._body[start:stop]
         for at, extent, view in self._extents:
             if at <= start and stop <= at + extent.length:
                 return verified_extent(view, extent, start - at, stop - at)
@@ -227,6 +241,10 @@ class ObjectReader:
 def read(bucket: Bucket, key: str, version_id: str | None) -> ObjectReader:
     """Look a version up and return its reader."""
     raw_key = names.encode_key(key)
+    if version_id is None:
+        reader = _read_simple(bucket, raw_key, key)
+        if reader is not None:
+            return reader
     engine = bucket.store.engine
 
     def attempt() -> ObjectReader:
@@ -237,12 +255,76 @@ def read(bucket: Bucket, key: str, version_id: str | None) -> ObjectReader:
     return retrying(attempt)
 
 
+def read_resident(bucket: Bucket, key: str, version_id: str | None) -> ObjectReader | None:
+    """Return the reader of a version if looking it up cannot wait for the disk, else None.
+
+    For an event loop: verifying a record touches its pages, and a page that is not in memory stops the whole thread.
+    """
+    raw_key = names.encode_key(key)
+    if version_id is None:
+        value = bucket.store.engine.index.get(bucket.object_prefix + raw_key)
+        if value is not None and len(value) == ENTRY.size:
+            return _read_simple(bucket, raw_key, key, value) or _read_if_resident(bucket, raw_key, None)
+    return _read_if_resident(bucket, raw_key, version_id)
+
+
+def _read_if_resident(bucket: Bucket, key: bytes, version_id: str | None) -> ObjectReader | None:
+    engine = bucket.store.engine
+    with engine.snapshot() as snapshot:
+        entry, is_latest = require_version(snapshot, bucket.name, bucket.bucket_id, key, version_id)
+        try:
+            address = engine.segments.address(entry.segment_id, entry.offset + entry.length)
+            if not resident(address + entry.offset, entry.length):
+                return None
+            return _read_entry(bucket, snapshot, key, entry, is_latest=is_latest)
+        except SegmentGoneError:
+            return None
+
+
+def _read_simple(bucket: Bucket, raw_key: bytes, key: str, value: bytes | None = None) -> ObjectReader | None:
+    """Return a reader of the current version by the short way, None where only the long way will do.
+
+    The short way is for a body inside its record whose attributes are those it was written with. With `value` given,
+    None also means that its bytes are not in memory.
+    """
+    segments = bucket.store.engine.segments
+    check = value is not None
+    if value is None:
+        value = bucket.store.engine.index.get(bucket.object_prefix + raw_key)
+        if value is None or len(value) != ENTRY.size:
+            return None
+    _, flags, _, parts, sequence, modified_ns, size, etag, segment_id, offset, _, body_offset, crc = ENTRY.unpack(value)
+    if not body_offset or flags & ENTRY_ATTRIBUTES:
+        return None
+    body = offset + body_offset
+    try:
+        view = segments.view(segment_id, body + size)
+        if check and not resident(segments.address(segment_id) + offset, body_offset + size):
+            return None
+    except SegmentGoneError:
+        return None
+    key_end = offset + 64 + len(raw_key)
+    if crc32c(view[offset + 4 : body + size]) != crc or view[offset + 64 : key_end] != raw_key:
+        return None
+    (meta_length,) = _META_LENGTH.unpack_from(view, offset)
+    version = "null" if flags & ENTRY_NULL else f"{sequence:016x}"
+    tag = f"{etag.hex()}-{parts}" if parts else etag.hex()
+    if meta_length == META.size:
+        info = ObjectInfo(key, size, tag, sequence, modified_ns, version)
+    else:
+        extras = entries.decode_put_meta(bytes(view[key_end : key_end + meta_length])).extras
+        info = described(ObjectInfo(key, size, tag, sequence, modified_ns, version), extras)
+    return ObjectReader(segments, view[body : body + size], info)
+
+
 def _read_entry(bucket: Bucket, snapshot: Reader, key: bytes, entry: Entry, *, is_latest: bool = True) -> ObjectReader:
-    record, _ = read_record(bucket.store.engine.segments, entry, key, bucket.bucket_id)
-    if len(record.body) != entry.size and not entry.flags & ENTRY_EXTENTS:
+    segments = bucket.store.engine.segments
+    record, _ = read_record(segments, entry, key, bucket.bucket_id)
+    extents = entries.decode_put_meta(record.meta).extents if entry.flags & ENTRY_EXTENTS else ()
+    if len(record.body) != entry.size and not extents:
         raise damaged(entry, key)
     info = info_of_record(snapshot, entry, record.meta, bucket.bucket_id, key, is_latest=is_latest)
-    return ObjectReader(bucket, entry, record, info)
+    return ObjectReader(segments, record.body, info, extents)
 
 
 def head(bucket: Bucket, key: str, version_id: str | None) -> ObjectInfo:

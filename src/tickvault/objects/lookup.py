@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Any
 
 from tickvault.engine.index import Reader, prefix_end
@@ -161,8 +162,7 @@ def info_of_record(
     extras = entries.decode_put_meta(record_meta).extras
     if entry.flags & ENTRY_ATTRIBUTES:
         extras = {**extras, **later_attributes(reader, bucket_id, key, entry.sequence)}
-    tags = extras.get("tg", {})
-    return ObjectInfo(
+    info = ObjectInfo(
         key.decode(),
         entry.size,
         entries.etag_text(entry.etag, entry.etag_parts),
@@ -170,12 +170,18 @@ def info_of_record(
         entry.modified_ns,
         entries.version_id_of(entry.sequence, entry.flags),
         is_latest,
-        False,
-        extras.get("ct"),
-        extras.get("md", {}),
-        extras.get("hd", {}),
-        extras.get("cs", {}),
-        extras.get("ck"),
-        tuple(extras.get("ps", ())),
-        len(tags),
+    )
+    return described(info, extras)
+
+
+def described(info: ObjectInfo, extras: Mapping[str, Any]) -> ObjectInfo:
+    """Return the info with what the extras of its record say."""
+    return info._replace(
+        content_type=extras.get("ct"),
+        metadata=extras.get("md", {}),
+        headers=extras.get("hd", {}),
+        checksums=extras.get("cs", {}),
+        checksum_type=extras.get("ck"),
+        part_sizes=tuple(extras.get("ps", ())),
+        tag_count=len(extras.get("tg", ())),
     )

@@ -234,7 +234,12 @@ class FileLock:
 
 
 _libc = ctypes.CDLL(None, use_errno=True)
-_libc.mincore.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_char_p)
+_libc.mincore.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_void_p)
+
+_mincore = _libc.mincore
+_PAGES_SMALL = 64
+# Shared by all threads: at worst a hint is wrong, and a page is waited for.
+_vector = (ctypes.c_ubyte * _PAGES_SMALL)()
 
 
 def resident(address: int, length: int) -> bool:
@@ -249,8 +254,10 @@ def resident(address: int, length: int) -> bool:
     """
     first = address & -PAGE_SIZE
     page_count = (address + length - first + PAGE_SIZE - 1) // PAGE_SIZE
-    vector = ctypes.create_string_buffer(page_count)
-    if _libc.mincore(first, page_count * PAGE_SIZE, vector) != 0:
+    vector = _vector if page_count <= _PAGES_SMALL else (ctypes.c_ubyte * page_count)()
+    if _mincore(first, page_count * PAGE_SIZE, vector) != 0:
         return False
     # Bit 0 of each byte tells; the kernel defines no other bit, but promises nothing about them.
-    return not any(byte & 1 == 0 for byte in vector.raw)
+    if page_count == 2:
+        return bool(vector[0] & vector[1] & 1)
+    return all(byte & 1 for byte in vector[:page_count])

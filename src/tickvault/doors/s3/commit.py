@@ -1,0 +1,180 @@
+"""Waiting for a durable commit on the event loop, without a thread for each.
+
+Invariants: the committer thread wakes the loop once a burst, not once a commit; a wait ends: an operation
+that has not begun when its time is up is withdrawn and raises `BusyError`, nothing was done; one that has
+begun gets the same time again to end; at most `COMMITS_QUEUED_MAX` wait in a process, the next one raises
+`BusyError` at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Protocol, TypeVar
+
+from tickvault.doors.s3.limits import Limits
+from tickvault.errors import BusyError
+
+Result = TypeVar("Result")
+Result_co = TypeVar("Result_co", covariant=True)
+
+COMMIT_TIMEOUT_S = Limits().commit_timeout_s
+COMMITS_QUEUED_MAX = Limits().commits_queued_max
+
+
+class PendingOperation(Protocol[Result_co]):
+    """What this module needs of the engine's operations."""
+
+    def cancel(self) -> None:
+        """Ask that the operation not be started."""
+
+    def outcome(self) -> Result_co:
+        """Return the result, or raise the error."""
+
+
+class SubmittingStore(Protocol):
+    """What this module needs of a store."""
+
+    def submit(self, operation: Any, on_done: Callable[[Any], None]) -> None:
+        """Queue an operation; `on_done` is called in the committer thread once it has an outcome."""
+
+
+class _Wait:
+    __slots__ = ("deadline", "future", "operation", "withdrawn")
+
+    def __init__(self, operation: PendingOperation[Any], future: asyncio.Future[Any], deadline: float) -> None:
+        self.operation = operation
+        self.future = future
+        self.deadline = deadline
+        self.withdrawn = False
+
+
+class CommitBridge:
+    """Brings the outcomes of one committer thread to one event loop.
+
+    Parameters
+    ----------
+    loop : asyncio.AbstractEventLoop
+        The loop that waits.
+    timeout_s : float
+        See the module's invariants.
+    queued_max : int
+        Waits at a time.
+    """
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        *,
+        timeout_s: float = COMMIT_TIMEOUT_S,
+        queued_max: int = COMMITS_QUEUED_MAX,
+    ) -> None:
+        self._loop = loop
+        self._timeout_s = timeout_s
+        self._queued_max = queued_max
+        self._waits: dict[int, _Wait] = {}
+        self._outcomes: deque[PendingOperation[Any]] = deque()
+        self._awake = False
+        self._timer: asyncio.TimerHandle | None = None
+
+    def submit(self, store: SubmittingStore, operation: PendingOperation[Result]) -> asyncio.Future[Result]:
+        """Queue an operation and return the future of its result.
+
+        Raises
+        ------
+        BusyError
+            Too many are waiting already.
+        """
+        if len(self._waits) >= self._queued_max:
+            raise BusyError(f"{self._queued_max} commits are waiting already; try again in a moment")
+        future: asyncio.Future[Result] = self._loop.create_future()
+        self._waits[id(operation)] = _Wait(operation, future, self._loop.time() + self._timeout_s)
+        try:
+            store.submit(operation, self._on_done)
+        except BaseException:
+            del self._waits[id(operation)]
+            raise
+        if self._timer is None:
+            self._timer = self._loop.call_later(self._timeout_s / 4, self._sweep)
+        return future
+
+    def _on_done(self, operation: PendingOperation[Any]) -> None:
+        """Note an outcome; runs in the committer thread."""
+        # Append before the look at the flag: `_collect` clears the flag before it empties the queue, so
+        # either it still finds this outcome or the flag is found cleared and the loop is woken again.
+        self._outcomes.append(operation)
+        if not self._awake:
+            self._awake = True
+            try:
+                self._loop.call_soon_threadsafe(self._collect)
+            except RuntimeError:
+                pass  # the loop is closed, and with it whoever waited
+
+    def _collect(self) -> None:
+        self._awake = False
+        outcomes = self._outcomes
+        while outcomes:
+            operation = outcomes.popleft()
+            wait = self._waits.pop(id(operation), None)
+            if wait is None or wait.future.done():
+                continue
+            try:
+                wait.future.set_result(operation.outcome())
+            except BaseException as error:  # the outcome is the waiter's, whatever it is
+                wait.future.set_exception(error)
+
+    def _sweep(self) -> None:
+        """Withdraw what has waited too long, and give up on what does not end; one timer serves all waits."""
+        now = self._loop.time()
+        for wait in list(self._waits.values()):
+            if wait.deadline > now:
+                continue
+            if not wait.withdrawn:
+                wait.withdrawn = True
+                wait.deadline = now + self._timeout_s
+                wait.operation.cancel()
+                continue
+            # The entry stays until the committer speaks of it, so that its operation is not forgotten
+            # half-way and a committer that hangs fills the queue, which turns further writes away at once.
+            if not wait.future.done():
+                wait.future.set_exception(BusyError("the commit did not end in time; try again in a moment"))
+        self._timer = self._loop.call_later(self._timeout_s / 4, self._sweep) if self._waits else None
+
+
+_local = threading.local()
+
+
+def bridge() -> CommitBridge:
+    """Return the bridge of the running event loop, made at first use."""
+    loop = asyncio.get_running_loop()
+    current: CommitBridge | None = getattr(_local, "bridge", None)
+    if current is None or _local.loop is not loop:
+        current = CommitBridge(loop)
+        _local.bridge = current
+        _local.loop = loop
+    return current
+
+
+async def async_commit(store: SubmittingStore, operation: PendingOperation[Result]) -> Result:
+    """Submit an operation and wait until it is durable.
+
+    Parameters
+    ----------
+    store : ObjectStore
+        The store that made the operation.
+    operation : Operation
+        Not submitted yet.
+
+    Returns
+    -------
+    Result
+        What the operation's own `outcome` returns; its errors are raised.
+
+    Raises
+    ------
+    BusyError
+        The wait ran out.
+    """
+    return await bridge().submit(store, operation)

@@ -1,0 +1,450 @@
+"""One HTTP/1.1 connection.
+
+Invariants: answers leave in the order of their requests; at most one request runs at a time, those behind it
+wait and the client is not read meanwhile; a request that does not wait for anything is answered inside
+`data_received`, without a task; an answer that cannot be finished as announced ends the connection, so that a
+client never takes a part for the whole.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Awaitable
+from typing import TYPE_CHECKING, cast
+
+from tickvault.doors.s3.errors import S3Error, error_response
+from tickvault.doors.s3.flow import FOR_BODY, FOR_QUEUE, FlowControl
+from tickvault.doors.s3.message import Request, Response
+from tickvault.doors.s3.reader import BETWEEN, BODY, HEAD, Exchange, RequestReader
+from tickvault.doors.s3.streaming import ClientGoneError, send_stream
+from tickvault.doors.s3.wire import CONTINUE, has_body
+
+if TYPE_CHECKING:
+    from tickvault.doors.s3.door import Door
+
+log = logging.getLogger("tickvault.s3")
+
+#: Up to here one copy costs less than the second buffer of a gathered write.
+_JOIN_SIZE_MAX = 16 * 1024
+
+
+class Connection(FlowControl):
+    """The protocol of one client connection.
+
+    Parameters
+    ----------
+    door : Door
+        What all connections of the worker share.
+    """
+
+    __slots__ = (
+        "_advancing",
+        "_current",
+        "_eof",
+        "_input_closed",
+        "_lingering",
+        "_queue",
+        "_reader",
+        "_remote",
+        "_secure",
+        "_task",
+    )
+
+    def __init__(self, door: Door) -> None:
+        super().__init__(door)
+        self._reader = RequestReader(door.limits, self._begins, self._completes, self._pause_for_body)
+        self._current: Exchange | None = None
+        self._queue: deque[Exchange] | None = None
+        self._advancing = False
+        self._task: asyncio.Task[None] | None = None
+        self._input_closed = False
+        self._lingering = False
+        self._eof = False
+        self._remote: str | None = None
+        self._secure = False
+
+    # The transport's side.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Take the connection."""
+        door = self._door
+        self._transport = cast(asyncio.Transport, transport)
+        self._transport.set_write_buffer_limits(high=door.limits.write_buffer_max)
+        self._secure = transport.get_extra_info("sslcontext") is not None
+        self.deadline = door.now + door.limits.idle_timeout_s
+        door.connections.add(self)
+        if door.stopping or len(door.connections) > door.limits.connections_max:
+            self._refuse(S3Error("SlowDown"))
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Let go of everything; an operation in flight runs to its end, its answer goes nowhere."""
+        self._transport = None
+        self._queue = None
+        incoming = self._reader.incoming
+        if incoming is not None and incoming.body is not None:
+            incoming.body.fail(S3Error("IncompleteBody"))
+        self._reader.close()
+        self._release_writers()
+        self._door.forget(self)
+
+    def data_received(self, data: bytes) -> None:
+        """Take bytes from the client."""
+        if self._input_closed:
+            return
+        self._door.bytes_in += len(data)
+        if self._reader.phase == BETWEEN:
+            self.deadline = self._door.now + self._door.limits.header_timeout_s
+        try:
+            self._reader.feed(data)
+        except S3Error as refusal:
+            if not self._input_closed:  # else: bytes after the last request of this connection
+                self._refuse(refusal)
+
+    def eof_received(self) -> bool:
+        """Take the end of what the client sends; answers still owed are sent before the connection closes."""
+        self._eof = self._input_closed = True
+        incoming = self._reader.incoming
+        if incoming is not None:
+            # The rest of this request will not come: its operation is told so, or it never starts.
+            if incoming.body is not None:
+                incoming.body.fail(S3Error("IncompleteBody"))
+            if incoming is self._current and not incoming.dispatched:
+                self._current = None
+            elif self._queue and incoming in self._queue:
+                self._queue.remove(incoming)
+        return not self._secure and (self._current is not None or bool(self._queue))
+
+    def resume_writing(self) -> None:
+        """Take up what waited for the client."""
+        super().resume_writing()
+        if self._queue:
+            self._advance()
+
+    # The door's side.
+
+    def stop(self) -> None:
+        """Close now when idle; otherwise the answer in flight is the last."""
+        if self._current is None and not self._queue and self._reader.phase == BETWEEN and self._transport:
+            self._transport.close()
+
+    def abort(self) -> None:
+        """Close at once."""
+        if self._task is not None:
+            self._task.cancel()
+        if self._transport is not None:
+            self._transport.abort()
+
+    def timed_out(self, now: float) -> None:
+        """Look what the connection waits for, now that its deadline has passed."""
+        limits = self._door.limits
+        transport = self._transport
+        if transport is None:
+            return
+        incoming = self._reader.incoming
+        if self._lingering:
+            transport.abort()
+        elif self._write_paused:
+            size = transport.get_write_buffer_size()
+            if size > self._progress_mark - limits.progress_size_min:
+                transport.abort()
+            else:
+                self._progress_mark = size
+                self.deadline = now + limits.progress_timeout_s
+        elif self._reader.phase == BODY and incoming is not None and not self._pauses:
+            if incoming.wire_received - self._progress_mark < limits.progress_size_min:
+                self._refuse(S3Error("RequestTimeout"))
+            else:
+                self._progress_mark = incoming.wire_received
+                self.deadline = now + limits.progress_timeout_s
+        elif self._current is not None or self._queue:
+            self.deadline = now + limits.idle_timeout_s
+        elif self._reader.phase == HEAD:
+            self._refuse(S3Error("RequestTimeout"))
+        elif transport.get_write_buffer_size():
+            transport.abort()  # a close would wait for a client that does not read
+        else:
+            transport.close()
+
+    # The reader's side.
+
+    def _begins(self, exchange: Exchange) -> None:
+        """Begin a request, or let it wait for the one before it and for the client to take its answers."""
+        if self._input_closed:
+            return
+        if not exchange.keep_alive and exchange.arrived:
+            self._input_closed = True
+        if not exchange.arrived:
+            self._progress_mark = 0
+            self.deadline = self._door.now + self._door.limits.progress_timeout_s
+        if self._current is None and not self._queue and not self._write_paused:
+            self._begin(exchange)
+            return
+        if self._queue is None:
+            self._queue = deque()
+        self._queue.append(exchange)
+        self._pause(FOR_QUEUE)
+
+    def _completes(self, exchange: Exchange) -> None:
+        """Go on with a request whose body has arrived."""
+        if not exchange.keep_alive:
+            self._input_closed = True
+        self.deadline = self._door.now + self._door.limits.idle_timeout_s
+        if exchange.body is not None and not exchange.discarded:
+            exchange.body.end()
+            if not exchange.dispatched and self._current is exchange:
+                self._dispatch(exchange)
+
+    def _refuse(self, refusal: S3Error) -> None:
+        """Answer what could not be read, after everything before it, and end the connection."""
+        exchange = self._reader.incoming
+        if exchange is None or exchange.refusal is not None:
+            # Refused within its head: all that is known of it is that it was a request.
+            exchange = Exchange("GET", b"", {}, keep_alive=False)
+            exchange.arrived = False
+            exchange.refusal = refusal
+            self._begins(exchange)
+            self._input_closed = True
+            return
+        self._input_closed = True
+        exchange.keep_alive = False
+        exchange.refusal = refusal
+        if exchange.discarded:
+            self._end(unread=True)
+        elif exchange is self._current:
+            if not exchange.dispatched:
+                exchange.dispatched = True
+                self._answer_error(exchange, refusal)
+            elif exchange.body is not None:
+                exchange.body.fail(refusal)  # the operation ends with it, its answer is the last
+
+    def _pause_for_body(self) -> None:
+        self._pause(FOR_BODY)
+
+    def _resume_for_body(self) -> None:
+        incoming = self._reader.incoming
+        if incoming is not None:
+            # The pause was ours: the client's time starts again.
+            self._progress_mark = incoming.wire_received
+            self.deadline = self._door.now + self._door.limits.progress_timeout_s
+        self._resume(FOR_BODY)
+
+    # One request after the other.
+
+    def _advance(self) -> None:
+        """Begin waiting requests while none runs."""
+        if self._advancing:
+            return
+        self._advancing = True
+        try:
+            while self._queue and self._current is None and not self._write_paused and not self._lingering:
+                self._begin(self._queue.popleft())
+        finally:
+            self._advancing = False
+        if not self._queue:
+            self._queue = None
+            self._resume(FOR_QUEUE)
+
+    def _begin(self, exchange: Exchange) -> None:
+        """Authenticate a request, and run it once it has what it needs."""
+        self._current = exchange
+        if exchange.refusal is not None:
+            self._answer_error(exchange, exchange.refusal)
+            return
+        if self._remote is None and self._transport is not None:
+            peer = self._transport.get_extra_info("peername")
+            self._remote = peer[0] if isinstance(peer, tuple) else ""
+        door = self._door
+        try:
+            exchange.request, body = door.admission.admit(
+                exchange.method,
+                exchange.target,
+                exchange.headers,
+                door.next_request_id(),
+                has_body=exchange.has_body,
+                remote=self._remote or "",
+                secure=self._secure,
+            )
+        except Exception as error:  # whatever it is, the client is owed an answer
+            self._answer_error(exchange, error)
+            return
+        if body is not None:
+            exchange.body = body
+            for piece in exchange.early or ():
+                body.feed(piece)
+            exchange.early = None
+            if exchange.arrived:
+                body.end()
+            else:
+                if exchange.expects_continue and not exchange.wire_received:
+                    self._write(CONTINUE)
+                exchange.expects_continue = False
+                if exchange.wire_length is not None and exchange.wire_length <= door.limits.body_inline_max:
+                    return  # `_completes` goes on
+                body.stream(self._resume_for_body)
+        self._dispatch(exchange)
+
+    def _dispatch(self, exchange: Exchange) -> None:
+        exchange.dispatched = True
+        door = self._door
+        try:
+            result = door.route(door.context, cast(Request, exchange.request))
+        except Exception as error:
+            self._answer_error(exchange, error)
+            return
+        if isinstance(result, Response):
+            self._answer(exchange, result)
+        else:
+            self._task = door.loop.create_task(self._await_answer(exchange, result))
+
+    async def _await_answer(self, exchange: Exchange, awaitable: Awaitable[Response]) -> None:
+        try:
+            response = await awaitable
+        except Exception as error:
+            self._answer_error(exchange, error)
+        else:
+            self._answer(exchange, response)
+
+    # Answers.
+
+    def _answer_error(self, exchange: Exchange, error: BaseException) -> None:
+        request = exchange.request
+        if request is not None:
+            request_id, path = request.request_id, request.path
+        else:
+            request_id = self._door.next_request_id()
+            path = exchange.target.partition(b"?")[0].decode("latin-1")
+        response = error_response(error, request_id, path, method=exchange.method)
+        self._answer(exchange, response, request_id)
+
+    def _answer(self, exchange: Exchange, response: Response, request_id: str | None = None) -> None:
+        """Send an answer, or start to stream it."""
+        body = response.body
+        if self._transport is None:
+            _close(body)
+            return
+        if request_id is None:
+            request_id = cast(Request, exchange.request).request_id
+        request = exchange.request
+        on_object = request is not None and request.key != "" and not request.query
+        self._door.count(exchange.method, response.status, on_object=on_object)
+        sends_body = exchange.method != "HEAD" and has_body(response.status)
+        if sends_body and not isinstance(body, (bytes, memoryview, bytearray)):
+            self._task = self._door.loop.create_task(self._stream(exchange, response, request_id))
+            return
+        if sends_body:
+            length = len(cast(bytes, body))
+        else:
+            length = response.length if response.length is not None else _length(body)
+            _close(body)
+            body = b""
+        try:
+            head = self._head(exchange, response, request_id, length)
+        except S3Error as error:
+            self._answer_error(exchange, error)
+            return
+        self._send(head, cast(bytes, body))
+        self._done(exchange)
+
+    async def _stream(self, exchange: Exchange, response: Response, request_id: str) -> None:
+        started = False
+
+        def head() -> bytes:
+            nonlocal started
+            rendered = self._head(exchange, response, request_id, response.length or 0)
+            started = True
+            return rendered
+
+        try:
+            await send_stream(response, head, self._write_pieces, self._wait_drained, self._door.executor)
+        except ClientGoneError:
+            pass
+        except Exception as error:
+            if not started:
+                self._answer_error(exchange, error)
+            elif self._transport is not None:
+                log.exception("request %s was cut in the middle of its answer", request_id)
+                self._transport.abort()
+        else:
+            self._done(exchange)
+
+    def _head(self, exchange: Exchange, response: Response, request_id: str, length: int) -> bytes:
+        if exchange.keep_alive:
+            exchange.keep_alive = self._can_go_on(exchange)
+        connection = None
+        if not exchange.keep_alive:
+            connection = "close"
+        elif exchange.headers.get("connection", "").lower() == "keep-alive":
+            connection = "keep-alive"  # what a client of HTTP/1.0 waits to be told
+        return self._door.heads.render(response.status, response.headers, length, request_id, connection)
+
+    def _can_go_on(self, exchange: Exchange) -> bool:
+        """Tell whether another request may follow this one."""
+        if self._door.stopping or (self._eof and not self._queue):
+            return False
+        if exchange.arrived:
+            return True
+        if exchange.expects_continue or exchange.wire_length is None:
+            return False  # nobody knows whether, or how much, body will follow
+        return exchange.wire_length - exchange.wire_received <= self._door.limits.drain_size_max
+
+    def _done(self, exchange: Exchange) -> None:
+        """Go on after an answer."""
+        self._current = None
+        self._task = None
+        if self._transport is None:
+            return
+        if not exchange.keep_alive or (self._eof and not self._queue):
+            self._end(unread=not exchange.arrived)
+            return
+        if not exchange.arrived:
+            exchange.discarded = True
+            exchange.body = exchange.early = None
+            self._resume(FOR_BODY)
+        elif not self._write_paused:
+            self.deadline = self._door.now + self._door.limits.idle_timeout_s
+        if self._queue:
+            self._advance()
+        elif self._door.stopping:
+            self.stop()
+
+    def _end(self, *, unread: bool) -> None:
+        """End the connection once everything is sent.
+
+        With bytes of the client still `unread`, a close would make the kernel reset the connection and throw
+        away an answer that the client has not read yet; so only the sending side is closed and the rest read
+        and dropped.
+        """
+        transport = self._transport
+        if transport is None:
+            return
+        self._input_closed = True
+        if not unread or self._eof or not transport.can_write_eof():
+            transport.close()
+            return
+        self._lingering = True
+        self.deadline = self._door.now + self._door.limits.linger_timeout_s
+        transport.write_eof()
+        if self._pauses:
+            self._pauses = 0
+            transport.resume_reading()
+
+    def _send(self, head: bytes, body: bytes | memoryview) -> None:
+        if not body:
+            self._write(head)
+        elif len(body) <= _JOIN_SIZE_MAX:
+            self._write(b"".join((head, body)))
+        else:
+            self._write_pieces((head, body))
+
+
+def _length(body: object) -> int:
+    return len(body) if isinstance(body, (bytes, memoryview, bytearray)) else 0
+
+
+def _close(body: object) -> None:
+    """Close the source of a body that is not sent."""
+    close = getattr(body, "close", None)
+    if close is not None:
+        close()

@@ -1,0 +1,38 @@
+"""CreateMultipartUpload: begin an object that arrives in parts.
+
+Invariants: what the object will keep besides its bytes is fixed here; the checksum named here is the one
+every part must have.
+
+Source: Amazon S3 API Reference, CreateMultipartUpload.
+"""
+
+from __future__ import annotations
+
+from tickvault.doors.s3 import xml
+from tickvault.doors.s3.context import Context
+from tickvault.doors.s3.message import Request, Response
+from tickvault.doors.s3.multipart_checksums import upload_checksum
+from tickvault.doors.s3.operations.put_object import write_options
+
+
+async def create_multipart_upload(context: Context, request: Request) -> Response:
+    """Answer CreateMultipartUpload."""
+    bucket = context.bucket(request.bucket)
+    algorithm, kind = upload_checksum(request.headers)
+    options = write_options(request)
+    options.pop("if_match", None)
+    options.pop("if_none_match", None)
+    upload = await context.in_thread(
+        bucket.create_upload, request.key, checksum_algorithm=algorithm, checksum_type=kind, **options
+    )
+    headers = {"Content-Type": "application/xml"}
+    if algorithm is not None and kind is not None:
+        headers["x-amz-checksum-algorithm"] = algorithm.upper()
+        headers["x-amz-checksum-type"] = kind
+    body = xml.document(
+        "InitiateMultipartUploadResult",
+        xml.tag("Bucket", bucket.name),
+        xml.tag("Key", request.key),
+        xml.tag("UploadId", upload.upload_id),
+    )
+    return Response(200, headers, body)

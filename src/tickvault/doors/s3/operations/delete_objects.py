@@ -1,0 +1,100 @@
+"""DeleteObjects: up to 1,000 deletes in one request.
+
+Invariants: each key succeeds or fails by itself and is reported in the order it was asked for; in quiet mode
+only failures are reported; the list is acted on only if a digest of it was sent and found right.
+
+Source: Amazon S3 API Reference, DeleteObjects.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from tickvault.doors.s3 import checksums, xml
+from tickvault.doors.s3.conditions import bare_etag
+from tickvault.doors.s3.context import KEY_SIZE_MAX, Context
+from tickvault.doors.s3.errors import S3Error, as_s3_error, not_implemented
+from tickvault.doors.s3.message import Request, Response
+from tickvault.doors.s3.request_document import read_required
+from tickvault.errors import TickVaultError
+from tickvault.objects.bucket import Bucket
+from tickvault.objects.model import DeleteResult
+
+KEY_COUNT_MAX = 1000
+
+
+class _Entry(NamedTuple):
+    key: str
+    version_id: str | None
+    if_match: str | None
+
+
+async def delete_objects(context: Context, request: Request) -> Response:
+    """Answer DeleteObjects."""
+    bucket = context.bucket(request.bucket)
+    headers = request.headers
+    digested = "content-md5" in headers or "x-amz-trailer" in headers
+    if not digested and not any(name in headers for name in checksums.HEADER_ALGORITHMS):
+        raise S3Error("InvalidRequest", "Missing required header for this request: Content-MD5 OR x-amz-checksum-*")
+    root = await read_required(request, "Delete", size_max=xml.DOCUMENT_SIZE_MAX)
+    quiet = (root.value("Quiet") or "").lower() == "true"
+    entries = [_entry(element) for element in root.all("Object")]
+    if not 1 <= len(entries) <= KEY_COUNT_MAX:
+        raise S3Error("MalformedXML")
+    results = await context.in_thread(_delete_all, bucket, entries)
+    versioned = bucket.info.versioning != "off"
+    content = []
+    for entry, result in zip(entries, results, strict=True):
+        if isinstance(result, DeleteResult):
+            if not quiet:
+                content.append(_deleted(entry, result, versioned))
+        else:
+            failure = as_s3_error(result)
+            content.append(
+                f"<Error>{xml.tag('Key', entry.key)}{xml.tag('VersionId', entry.version_id)}"
+                f"{xml.tag('Code', failure.code)}{xml.tag('Message', failure.message)}</Error>"
+            )
+    return Response(200, {"Content-Type": "application/xml"}, xml.document("DeleteResult", *content))
+
+
+def _entry(element: xml.Element) -> _Entry:
+    key = element.raw("Key")
+    if not key:
+        raise S3Error("MalformedXML")
+    for name in ("LastModifiedTime", "Size"):
+        if element.find(name) is not None:
+            raise not_implemented(f"{name} in DeleteObjects")
+    etag = element.value("ETag")
+    if_match = None if etag is None else ("*" if etag == "*" else bare_etag(etag))
+    return _Entry(key, element.value("VersionId") or None, if_match)
+
+
+def _delete_all(bucket: Bucket, entries: list[_Entry]) -> list[DeleteResult | TickVaultError | S3Error]:
+    """Delete in one commit what has no condition, the rest one by one; results in the order of `entries`."""
+    results: list[DeleteResult | TickVaultError | S3Error | None] = [None] * len(entries)
+    plain: list[int] = []
+    for position, entry in enumerate(entries):
+        if len(entry.key.encode()) > KEY_SIZE_MAX:
+            results[position] = S3Error("KeyTooLongError")
+        elif entry.if_match is None:
+            plain.append(position)
+    if plain:
+        done = bucket.delete_many([(entries[i].key, entries[i].version_id) for i in plain])
+        for position, result in zip(plain, done, strict=True):
+            results[position] = result
+    for position, entry in enumerate(entries):
+        if results[position] is None:
+            try:
+                results[position] = bucket.delete(entry.key, version_id=entry.version_id, if_match=entry.if_match)
+            except TickVaultError as error:
+                results[position] = error
+    return [result for result in results if result is not None]
+
+
+def _deleted(entry: _Entry, result: DeleteResult, versioned: bool) -> str:
+    marker = ""
+    if result.delete_marker:
+        marker = "<DeleteMarker>true</DeleteMarker>"
+        if versioned:
+            marker += xml.tag("DeleteMarkerVersionId", result.version_id)
+    return f"<Deleted>{xml.tag('Key', entry.key)}{xml.tag('VersionId', entry.version_id)}{marker}</Deleted>"

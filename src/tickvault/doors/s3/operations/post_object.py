@@ -1,0 +1,113 @@
+"""POST Object: an upload from a browser's form.
+
+Invariants: the form's policy is signed, unexpired and covers every field, or nothing is written; the file
+streams in constant memory and its size is held against the policy; the answer is what the form asked for: a
+redirect, 200, 201 or 204.
+
+Source: Amazon S3 API Reference, POST Object; "Browser-Based Uploads Using POST (AWS Signature Version 4)".
+"""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import quote, urlencode, urlsplit
+
+from tickvault.doors.s3 import checksums, xml
+from tickvault.doors.s3.context import KEY_SIZE_MAX, PUT_SIZE_MAX, Context
+from tickvault.doors.s3.digests import DEFAULT_ALGORITHM
+from tickvault.doors.s3.errors import S3Error
+from tickvault.doors.s3.form_data import Form, boundary_of
+from tickvault.doors.s3.message import Request, Response
+from tickvault.doors.s3.object_headers import stored_headers, to_wire
+from tickvault.doors.s3.operations.put_object import written_headers
+from tickvault.doors.s3.post_policy import verify_post_policy
+from tickvault.doors.s3.request_document import parsed
+from tickvault.doors.s3.tag_sets import from_element
+from tickvault.doors.s3.upload_stream import Sink, commit, discard, pour
+from tickvault.objects.bucket import Bucket
+from tickvault.objects.model import ObjectInfo
+
+
+async def post_object(context: Context, request: Request) -> Response:
+    """Answer POST Object."""
+    form = Form(request.body, boundary_of(request.headers.get("content-type", "")))
+    await form.read_fields()
+    fields = form.fields
+    key = fields.get("key", "").replace("${filename}", form.filename)
+    if "key" not in fields or not key:
+        raise S3Error("InvalidArgument", "Bucket POST must contain a field named 'key'.", ArgumentName="key")
+    fields["key"] = key
+    grant = verify_post_policy(
+        fields,
+        bucket=request.bucket,
+        secret_for=context.secret_for,
+        size_max=PUT_SIZE_MAX,
+        now=context.clock(),
+    )
+    if len(key.encode()) > KEY_SIZE_MAX:
+        raise S3Error("KeyTooLongError", Size=len(key.encode()), MaxSizeAllowed=KEY_SIZE_MAX)
+    bucket = context.bucket(request.bucket)
+    expected = _announced(fields)
+    algorithm = next(iter(expected), DEFAULT_ALGORITHM)
+    writer = await context.in_thread(bucket.open_writer, key, None, **_options(fields))
+    sink = Sink(writer, (algorithm,))
+    try:
+        size = await pour(context, form.file(), sink, grant.size_max)
+        if size < grant.size_min:
+            raise S3Error("EntityTooSmall", ProposedSize=size, MinSizeAllowed=grant.size_min)
+        values = sink.checksums()
+        if expected and expected != values:
+            raise S3Error("BadDigest", f"The {algorithm.upper()} you specified did not match the calculated checksum.")
+        info = await commit(context, sink, values)
+    except BaseException:
+        discard(context, sink)
+        raise
+    return _answer(request, bucket, info, fields)
+
+
+def _announced(fields: dict[str, str]) -> dict[str, str]:
+    found = {}
+    for name, algorithm in checksums.HEADER_ALGORITHMS.items():
+        if name in fields:
+            found[algorithm] = checksums.encode(checksums.decode(algorithm, fields[name]))
+    if len(found) > 1:
+        raise S3Error(
+            "InvalidRequest",
+            "Expecting a single x-amz-checksum- header. Multiple checksum Types are not allowed.",
+        )
+    return found
+
+
+def _options(fields: dict[str, str]) -> dict[str, Any]:
+    # Form fields are UTF-8 text already; header values are read as Latin-1 first.
+    headers = {name: value.encode().decode("latin-1") for name, value in fields.items()}
+    if "acl" in headers:
+        headers["x-amz-acl"] = headers.pop("acl")
+    content_type, metadata, kept = stored_headers(headers)
+    options: dict[str, Any] = {"content_type": content_type, "metadata": metadata, "headers": kept}
+    if fields.get("tagging"):
+        options["tags"] = from_element(parsed(fields["tagging"].encode(), "Tagging"))
+    return options
+
+
+def _answer(request: Request, bucket: Bucket, info: ObjectInfo, fields: dict[str, str]) -> Response:
+    """Return the answer the form asked for, else 204."""
+    headers = written_headers(bucket, info)
+    scheme = "https" if request.secure else "http"
+    location = f"{scheme}://{request.host}/{quote(f'{bucket.name}/{info.key}')}"
+    headers["Location"] = location
+    redirect = fields.get("success_action_redirect") or fields.get("redirect")
+    if redirect and urlsplit(redirect).scheme in ("http", "https"):
+        values = urlencode({"bucket": bucket.name, "key": info.key, "etag": f'"{info.etag}"'})
+        separator = "&" if urlsplit(redirect).query else "?"
+        headers["Location"] = to_wire(f"{redirect}{separator}{values}")
+        return Response(303, headers)
+    status = fields.get("success_action_status")
+    if status == "201":
+        headers["Content-Type"] = "application/xml"
+        body = (
+            f"{xml.DECLARATION}<PostResponse>{xml.tag('Location', location)}{xml.tag('Bucket', bucket.name)}"
+            f"{xml.tag('Key', info.key)}<ETag>&quot;{info.etag}&quot;</ETag></PostResponse>"
+        )
+        return Response(201, headers, body.encode())
+    return Response(200 if status == "200" else 204, headers)

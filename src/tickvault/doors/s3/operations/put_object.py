@@ -1,0 +1,108 @@
+"""PutObject: store a body under a key.
+
+Invariants: the answer is sent after the commit, which is durable as the bucket demands; every digest the
+client named was compared before; a body that ends early, is too long or does not match leaves nothing behind.
+
+Source: Amazon S3 API Reference, PutObject.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tickvault.doors.s3 import checksums
+from tickvault.doors.s3.commit import async_commit
+from tickvault.doors.s3.conditions import write_conditions
+from tickvault.doors.s3.context import PUT_SIZE_MAX, Context
+from tickvault.doors.s3.digests import DEFAULT_ALGORITHM, announced_algorithm, etag_of_content_md5
+from tickvault.doors.s3.errors import S3Error
+from tickvault.doors.s3.message import Request, Response
+from tickvault.doors.s3.object_headers import stored_headers
+from tickvault.doors.s3.tag_sets import from_header
+from tickvault.doors.s3.upload_stream import Sink, commit, discard, pour
+from tickvault.errors import NotFoundError
+from tickvault.objects.bucket import Bucket
+from tickvault.objects.model import ObjectInfo
+
+
+async def put_object(context: Context, request: Request) -> Response:
+    """Answer PutObject."""
+    bucket = context.bucket(request.bucket)
+    length = body_length(request)
+    options = write_options(request)
+    body = request.body
+    try:
+        if body.complete and length <= context.store.inline_size_max:
+            data = await body.read(length)
+            values = dict(body.checksums) or {DEFAULT_ALGORITHM: checksums.compute(DEFAULT_ALGORITHM, data)}
+            operation = bucket.put_operation(
+                request.key,
+                data,
+                checksums=values,
+                checksum_type="FULL_OBJECT",
+                etag=etag_of_content_md5(request.headers),
+                **options,
+            )
+            info = await async_commit(context.store, operation)
+        else:
+            info = await _put_streamed(context, bucket, request, length, options)
+    except NotFoundError:
+        # If-Match on a key that is not there; a bucket deleted in the meantime keeps its own error.
+        context.bucket(request.bucket)
+        raise S3Error("NoSuchKey", Key=request.key) from None
+    return Response(200, written_headers(bucket, info))
+
+
+def body_length(request: Request) -> int:
+    """Return the announced length of a body.
+
+    Raises
+    ------
+    S3Error
+        ``MissingContentLength``, or ``EntityTooLarge`` beyond 5 GiB, before a byte is read.
+    """
+    length = request.body.length
+    if length is None:
+        raise S3Error("MissingContentLength")
+    if length > PUT_SIZE_MAX:
+        raise S3Error("EntityTooLarge", ProposedSize=length, MaxSizeAllowed=PUT_SIZE_MAX)
+    return length
+
+
+def write_options(request: Request) -> dict[str, Any]:
+    """Return what a request's headers say of the object to write, as arguments of the store."""
+    headers = request.headers
+    content_type, metadata, kept = stored_headers(headers)
+    options: dict[str, Any] = {"content_type": content_type, "metadata": metadata, "headers": kept}
+    tagging = headers.get("x-amz-tagging")
+    if tagging:
+        options["tags"] = from_header(tagging)
+    if "if-match" in headers or "if-none-match" in headers:
+        options["if_match"], options["if_none_match"] = write_conditions(headers)
+    return options
+
+
+def written_headers(bucket: Bucket, info: ObjectInfo) -> dict[str, str]:
+    """Return the headers that answer a write: ETag, checksums, version."""
+    headers = {"ETag": f'"{info.etag}"'}
+    for algorithm, value in info.checksums.items():
+        headers[f"x-amz-checksum-{algorithm}"] = value
+        headers["x-amz-checksum-type"] = info.checksum_type or "FULL_OBJECT"
+    if bucket.info.versioning != "off":
+        headers["x-amz-version-id"] = info.version_id
+    return headers
+
+
+async def _put_streamed(
+    context: Context, bucket: Bucket, request: Request, length: int, options: dict[str, Any]
+) -> ObjectInfo:
+    named = announced_algorithm(request.headers)
+    writer = await context.in_thread(bucket.open_writer, request.key, length, **options)
+    sink = Sink(writer, () if named is not None else (DEFAULT_ALGORITHM,))
+    try:
+        await pour(context, request.body, sink, length)
+        values = dict(request.body.checksums) or sink.checksums()
+        return await commit(context, sink, values)
+    except BaseException:
+        discard(context, sink)
+        raise
