@@ -17,9 +17,16 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 import tickvault as tv
 from tickvault.engine.engine import EngineOptions
@@ -443,7 +450,13 @@ class BucketMachine(RuleBasedStateMachine):
             tag_count=len(version.tags),
         )
 
-    @rule(key=keys, which=st.integers(0, 9), current=st.booleans(), low=st.integers(0, 70_000), length=st.integers(0, 200_000))
+    @rule(
+        key=keys,
+        which=st.integers(0, 9),
+        current=st.booleans(),
+        low=st.integers(0, 70_000),
+        length=st.integers(0, 200_000),
+    )
     def get(self, key: str, which: int, current: bool, low: int, length: int) -> None:
         version = self.model.current(key) if current else self.pick_version(key, which)
         version_id = None if current or version is None else version.version_id
@@ -464,7 +477,9 @@ class BucketMachine(RuleBasedStateMachine):
             with pytest.raises(tv.InvalidInputError):
                 self.bucket.get(key, start=low, version_id=version_id)
             return
-        assert self.bucket.get(key, start=low, end=low + length, version_id=version_id) == version.body[low : low + length]
+        assert (
+            self.bucket.get(key, start=low, end=low + length, version_id=version_id) == version.body[low : low + length]
+        )
         ranges = [(low, None), (low, low), (0, low), (low, low + length)]
         parts = self.bucket.get_ranges(key, ranges, version_id=version_id)
         assert [bytes(part) for part in parts] == [version.body[start:end] for start, end in ranges]
@@ -476,7 +491,9 @@ class BucketMachine(RuleBasedStateMachine):
             with pytest.raises(tv.NotFoundError):
                 self.bucket.get_many(chosen)
             return
-        assert [bytes(blob) for blob in self.bucket.get_many(chosen)] == [version.body for version in versions if version]
+        assert [bytes(blob) for blob in self.bucket.get_many(chosen)] == [
+            version.body for version in versions if version
+        ]
 
     @rule(
         prefix=st.sampled_from(PREFIXES),
@@ -529,13 +546,15 @@ class BucketMachine(RuleBasedStateMachine):
                 break
             assert count == limit
             markers = {"key_marker": page.next_key_marker, "version_id_marker": page.next_version_id_marker or ""}
-        assert [
+        seen_items = [
             item if isinstance(item, str) else (item.key, item.version_id, item.is_latest, item.delete_marker)
             for item in found
-        ] == [
+        ]
+        expected_items = [
             item if isinstance(item, str) else (item[0], item[1].version_id, item[2], item[1].marker)
             for item in expected
         ]
+        assert seen_items == expected_items, f"{seen_items} is not {expected_items}"
         for seen, item in zip(found, expected, strict=True):
             if not isinstance(item, str):
                 version = item[1]
@@ -596,7 +615,9 @@ class BucketMachine(RuleBasedStateMachine):
         self.list_versions("", "", "", 1000)
         self.list_uploads("", 1000)
         for key, versions in self.model.versions.items():
-            assert [item.version_id for item in self.bucket.versions(key)] == [item.version_id for item in versions[::-1]]
+            assert [item.version_id for item in self.bucket.versions(key)] == [
+                item.version_id for item in versions[::-1]
+            ]
             for number in range(len(versions)):
                 self.get(key, number, False, 0, 100_000)
 
@@ -611,14 +632,48 @@ def merged(page: Any) -> Iterator[Any]:
     yield from prefixes
 
 
-def test_a_bucket_is_a_dictionary_with_rules(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(multipart, "PART_SIZE_MIN", PART_SIZE_MIN)
+def run_machine(examples: int, **more: Any) -> None:
     run_state_machine_as_test(
         BucketMachine,
         settings=settings(
-            max_examples=EXAMPLES,
+            max_examples=examples,
             stateful_step_count=60,
             deadline=None,
+            # Each run writes a vault to the disk, which health checks take for slow and unreliable drawing.
             suppress_health_check=list(HealthCheck),
+            **more,
         ),
     )
+
+
+@pytest.fixture(autouse=True)
+def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(multipart, "PART_SIZE_MIN", PART_SIZE_MIN)
+
+
+def test_a_bucket_is_a_dictionary_with_rules() -> None:
+    run_machine(EXAMPLES)
+
+
+@pytest.mark.parametrize("planted", ["null version kept", "no promotion", "tombstones ignored", "rebuild skips"])
+def test_the_machine_catches_a_planted_bug(monkeypatch: pytest.MonkeyPatch, planted: str) -> None:
+    from tickvault.engine.index import IndexWriter
+    from tickvault.objects.interpreter import ObjectInterpreter
+
+    if planted == "null version kept":
+        monkeypatch.setattr(ObjectInterpreter, "_replace_null", lambda *arguments: True)
+    elif planted == "no promotion":
+        monkeypatch.setattr(ObjectInterpreter, "_promote", lambda *arguments: None)
+    elif planted == "tombstones ignored":
+        monkeypatch.setattr(IndexWriter, "delete", lambda self, key: self._recent.delete(key))
+    else:
+        original = ObjectInterpreter.apply
+
+        def forgetful(self: Any, writer: Any, kind: int, *rest: Any) -> None:
+            # Right in a commit, which gives a `Transaction`; a replay loses every removal.
+            if kind != 3 or hasattr(writer, "append"):
+                original(self, writer, kind, *rest)
+
+        monkeypatch.setattr(ObjectInterpreter, "apply", forgetful)
+    with pytest.raises((AssertionError, tv.TickVaultError, BaseExceptionGroup)):
+        run_machine(200, phases=[Phase.generate], database=None, derandomize=True)

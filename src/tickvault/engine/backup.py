@@ -57,6 +57,7 @@ def backup(engine: Engine, destination: str, *, progress: Progress | None = None
     BusyError
         A compaction, scrub or another backup is running.
     """
+    engine.ready()
     destination = os.path.abspath(destination)
     earlier = _read_description(destination) if os.path.exists(os.path.join(destination, DESCRIPTION)) else None
     if earlier is None and os.path.isdir(destination):

@@ -28,7 +28,7 @@ from tickvault.engine.record import (
     encode_batch_header,
     encode_record,
 )
-from tickvault.errors import BusyError, ClosedError, PoisonedError
+from tickvault.errors import BusyError, ClosedError, DiskFullError, PoisonedError
 from tickvault.seam.disk import SyncError
 
 if TYPE_CHECKING:
@@ -66,11 +66,13 @@ class Operation(Generic[Result]):
     undone, so it keeps no state of its own.
     """
 
-    __slots__ = ("_error", "_result", "cancelled", "done", "on_done", "run", "size")
+    __slots__ = ("_error", "_result", "cancelled", "done", "frees", "on_done", "run", "size")
 
-    def __init__(self, run: Callable[[Transaction], Result], size: int) -> None:
+    def __init__(self, run: Callable[[Transaction], Result], size: int, *, frees: bool = False) -> None:
         self.run = run
         self.size = size
+        self.frees = frees
+        """It removes, or moves to remove: on a full disk it may use the reserve."""
         self.cancelled = False
         self.on_done: Callable[[Operation[Any]], None] | None = None
         self.done: threading.Event | None = None
@@ -374,7 +376,16 @@ class Committer:
         engine = self._engine
         outcomes: list[tuple[Operation[Any], Any, BaseException | None]] = []
         size = sum(operation.size for operation in group) + HEADER_SIZE
-        txn, tail = self._begin(size)
+        frees = [operation for operation in group if operation.frees]
+        try:
+            txn, tail = self._begin(size, frees=len(frees) == len(group))
+        except DiskFullError as error:
+            if not frees or len(frees) == len(group):
+                raise
+            for operation in group:
+                if not operation.frees:
+                    operation.settle(error=error)
+            return frees
         index = None
         try:
             index = engine.index.index.begin()
@@ -411,7 +422,7 @@ class Committer:
             operation.settle(result, failure)
         return []
 
-    def _begin(self, size: int) -> tuple[Any, Tail]:
+    def _begin(self, size: int, *, frees: bool) -> tuple[Any, Tail]:
         """Take the commit lock with at least `size` bytes left in the current segment."""
         engine = self._engine
         while True:
@@ -426,7 +437,7 @@ class Committer:
                     return txn, tail
                 # A commit of its own, so that the new segment is known even if no operation of this group changes
                 # anything.
-                txn.put(KEY_TAIL, engine.roll(tail, size).pack())
+                txn.put(KEY_TAIL, engine.roll(tail, size, frees=frees).pack())
                 txn.commit()
             except SyncError as error:
                 txn.abort()

@@ -62,6 +62,7 @@ def compact(
     BusyError
         Another compaction, scrub or backup of this vault is running.
     """
+    engine.ready()
     report = CompactionReport()
     with maintenance_lock(engine):
         engine.checkpoint(wait=True)
@@ -174,7 +175,7 @@ def _move(engine: Engine, moving: list[tuple[Record, Location]], older: bool, re
         return count, length
 
     size = sum(record.length for record, _ in moving) + HEADER_SIZE
-    count, length = engine.commit(Operation(run, size))
+    count, length = engine.commit(Operation(run, size, frees=True))
     report.records_moved += count
     report.bytes_moved += length
     return length
@@ -270,7 +271,7 @@ def _move_body(engine: Engine, segment_id: int, record: Record, location: Locati
                     relocated_sequence=record.sequence,
                 )
 
-        engine.commit(Operation(run, HEADER_SIZE + len(record.key) + len(meta) + 256))
+        engine.commit(Operation(run, HEADER_SIZE + len(record.key) + len(meta) + 256, frees=True))
     finally:
         for stream in streams:
             stream.release()

@@ -12,6 +12,8 @@ import mmap
 import os
 import struct
 
+from crc32c import crc32c
+
 from tickvault.errors import FormatError
 
 _PAGE = 4096
@@ -24,7 +26,7 @@ _UNSYNCED = 192
 _COMMITS = 200
 _WAITING = 1024
 _WAITING_SLOTS = 2048
-_SYNCED_STATE = struct.Struct("<IQQ")
+_SYNCED_STATE = struct.Struct("<IQQI")
 _U64 = struct.Struct("<Q")
 
 
@@ -87,12 +89,19 @@ class ControlPage:
         _U64.pack_into(self._map, _GENERATION, self.generation + 1)
 
     def synced(self) -> tuple[int, int, int]:
-        """Return (segment, end offset, batch id) of the last batch known to be on the disk."""
-        return _SYNCED_STATE.unpack_from(self._map, _SYNCED)
+        """Return (segment, end offset, batch id) of the last batch known to be on the disk; zeros if nothing is known.
+
+        What it says stays true after a boot: the page may have been written to the disk late, never early.
+        """
+        segment_id, end, batch_id, crc = _SYNCED_STATE.unpack_from(self._map, _SYNCED)
+        if crc32c(self._map[_SYNCED : _SYNCED + _SYNCED_STATE.size - 4]) != crc:
+            return 0, 0, 0
+        return segment_id, end, batch_id
 
     def set_synced(self, segment_id: int, end: int, batch_id: int) -> None:
         """Note a sync that succeeded."""
-        _SYNCED_STATE.pack_into(self._map, _SYNCED, segment_id, end, batch_id)
+        state = _SYNCED_STATE.pack(segment_id, end, batch_id, 0)[:-4]
+        self._map[_SYNCED : _SYNCED + _SYNCED_STATE.size] = state + crc32c(state).to_bytes(4, "little")
 
     @property
     def unsynced(self) -> bool:

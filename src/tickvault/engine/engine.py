@@ -9,6 +9,7 @@ never touches what it inherited; closing waits for the commits that were begun.
 
 from __future__ import annotations
 
+import ctypes
 import os
 import sys
 import threading
@@ -23,7 +24,7 @@ from tickvault.engine.checkpoint import run_checkpoint
 from tickvault.engine.commit import Change, Committer, Operation, Transaction, poisoned
 from tickvault.engine.control import ControlPage
 from tickvault.engine.format import create_format, prepare_folder, read_format
-from tickvault.engine.index import Index, Snapshot, Tail
+from tickvault.engine.index import Index, Snapshot, Tail, forget_open_environments
 from tickvault.engine.interpreter import Interpreter
 from tickvault.engine.manifest import SegmentKind
 from tickvault.engine.record import Buffer, aligned
@@ -39,6 +40,8 @@ Result = TypeVar("Result")
 Progress = Callable[[int, int, str], None]
 #: Times a process yields to others that wait before it takes the commit lock again: about 200 µs.
 _YIELDS_MAX = 200
+#: Size of a segment made from the reserve, bytes: the rest of the reserve is for the index.
+_SMALL_SEGMENT = 256 * 1024
 Guard = Callable[[Transaction, Change], None]
 
 
@@ -181,6 +184,7 @@ class Engine:
         self.unsynced = self.control.unsynced
         self._entries = int(self.index.recent.stat()["entries"])
         self.closed = False
+        self.segments.keep_reserve()
         if self.unsynced:
             self.upkeep.wake()
 
@@ -220,6 +224,7 @@ class Engine:
             self.index.close()
             self.index.recent = self.index.index = ClosedEnvironment(self.path)
             self.segments.close()
+            self.control.close()
             self._checkpoint_lock.close()
             self._use_lock.close()
             self._open_lock.close()
@@ -282,10 +287,11 @@ class Engine:
         finally:
             control.set_waiting(self._slot, False)
 
-    def roll(self, tail: Tail, needed: int) -> Tail:
+    def roll(self, tail: Tail, needed: int, *, frees: bool) -> Tail:
         """Start the next journal segment. Called inside a commit.
 
-        The old segment is synced first, so that an unsynced tail never hides a strict record behind it.
+        The old segment is synced first, so that an unsynced tail never hides a strict record behind it. What `frees`
+        space may use the reserve for it.
         """
         fd = self.segments.fd(tail.segment_id)
         try:
@@ -300,8 +306,14 @@ class Engine:
         try:
             entry = self.segments.create(SegmentKind.JOURNAL, size, tail.epoch, tail.sequence, tail.batch_id)
         except DiskFullError:
-            # The last of the space goes to what fits, so that deletes and compaction can still free some.
-            entry = self.segments.create(SegmentKind.JOURNAL, least, tail.epoch, tail.sequence, tail.batch_id)
+            # The last of the space goes to what fits.
+            try:
+                entry = self.segments.create(SegmentKind.JOURNAL, least, tail.epoch, tail.sequence, tail.batch_id)
+            except DiskFullError:
+                if not frees or not self.segments.give_up_reserve():
+                    raise
+                size = max(least, _SMALL_SEGMENT)
+                entry = self.segments.create(SegmentKind.JOURNAL, size, tail.epoch, tail.sequence, tail.batch_id)
         self.segments.release_fd(tail.segment_id)
         return tail._replace(
             segment_id=entry.segment_id, offset=SEGMENT_HEADER_SIZE, segment_end=entry.size_bytes, written_end=0
@@ -323,6 +335,7 @@ class Engine:
 
     def bodies(self) -> BodyWriter:
         """Return this process's writer of body segments."""
+        self.ready()
         if self._bodies is None:
             with self._maintenance_lock:
                 if self._bodies is None:
@@ -344,6 +357,7 @@ class Engine:
 
     def sync(self) -> None:
         """Make relaxed writes durable now."""
+        self.ready()
         tail = self.tail()
         self.unsynced = False
         try:
@@ -367,6 +381,7 @@ class Engine:
 
         If another process or thread is at it, return 0, or wait for it and run one more.
         """
+        self.ready()
         with self._checkpoint_mutex:
             return self._checkpoint(wait)
 
@@ -385,7 +400,8 @@ class Engine:
         """In a forked child: let go of everything inherited, and reopen at first use."""
         for environment in (self.index.recent, self.index.index):
             if environment is not None and not isinstance(environment, ForkedEnvironment):
-                _inherited.append(environment)
+                # Its destructor would free the parent's reader slots: it must never run here.
+                ctypes.pythonapi.Py_IncRef(ctypes.py_object(environment))
         # Closing a descriptor here leaves the parent's lock alone: it lives as long as the parent's descriptor.
         self._open_lock.close()
         self._use_lock.close()
@@ -402,6 +418,11 @@ class Engine:
         self.upkeep = Upkeep(self)
         self._bodies = None
 
+    def ready(self) -> None:
+        """In a forked child, reopen the vault; what uses more than the index calls this first."""
+        if isinstance(self.index.recent, ForkedEnvironment):
+            self._reopened()
+
     def _reopened(self) -> Index:
         with _reopen_lock:
             if isinstance(self.index.recent, ForkedEnvironment):
@@ -409,8 +430,6 @@ class Engine:
         return self.index
 
 
-#: Environments a forked child inherited: kept referenced, so that no destructor runs against the parent's locks.
-_inherited: list[Any] = []
 _reopen_lock = threading.Lock()
 _engines: weakref.WeakSet[Engine] = weakref.WeakSet()
 
@@ -418,6 +437,8 @@ _engines: weakref.WeakSet[Engine] = weakref.WeakSet()
 def _after_fork_in_child() -> None:
     global _reopen_lock
     _reopen_lock = threading.Lock()
+    if _engines:
+        forget_open_environments()
     for engine in list(_engines):
         engine._after_fork()
 

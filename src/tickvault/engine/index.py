@@ -20,7 +20,8 @@ from typing import Any, NamedTuple, Protocol, Self
 import lmdb
 import msgpack
 
-from tickvault.errors import BusyError, DiskFullError, StorageError
+from tickvault.errors import BusyError, DiskFullError, IntegrityError, StorageError, TickVaultError
+from tickvault.seam.disk import storage_error
 
 #: LMDB 0.9.36 inside py-lmdb 3. Its LMDB 1.0.2 (interface 1) would take keys of 1,978 bytes, but readers beside writers
 #: see pages that are being reused ("Located page was wrong type", once in some 200,000 reads beside four writers), with
@@ -137,8 +138,29 @@ def prefix_end(prefix: bytes) -> bytes:
     return trimmed[:-1] + bytes([trimmed[-1] + 1])
 
 
-def _environment(path: str, *, sync: bool) -> Any:
-    os.makedirs(path, mode=0o700, exist_ok=True)
+#: What LMDB makes of READERS_MAX readers, in bytes: a header and 64 for each.
+_LOCK_FILE_SIZE = 128 + (READERS_MAX - 1) * 64
+
+
+def _fill_lock_file(path: str) -> None:
+    """Write the file of reader slots in full, so that a slot can be taken on a full disk: as a hole, its page fault
+    would kill the process. Only before LMDB opens it: closing any descriptor of it drops LMDB's locks.
+    """
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        if os.fstat(fd).st_blocks * 512 < _LOCK_FILE_SIZE:
+            os.pwrite(fd, bytes(_LOCK_FILE_SIZE), 0)
+    finally:
+        os.close(fd)
+
+
+def _environment(path: str, *, sync: bool, alone: bool) -> Any:
+    try:
+        os.makedirs(path, mode=0o700, exist_ok=True)
+        if alone:
+            _fill_lock_file(os.path.join(path, "lock.mdb"))
+    except OSError as error:
+        raise storage_error(error, "make index", path) from error
     try:
         # No writemap: with a sparse map on a full disk, a page fault would kill the process where a write tells.
         return lmdb.open(
@@ -155,13 +177,42 @@ def _environment(path: str, *, sync: bool) -> Any:
         raise index_error(error, f"open index {path}") from error
 
 
-def index_error(error: Exception, doing: str) -> StorageError | BusyError:
+def index_error(error: Exception, doing: str) -> TickVaultError:
     """Return our error for one of LMDB's."""
     if isinstance(error, lmdb.ReadersFullError):
         return BusyError(f"{doing}: {READERS_MAX} readers are active at once; try again")
-    if isinstance(error, lmdb.MapFullError) or "No space left" in str(error):
+    if isinstance(error, lmdb.MapFullError) or "No space left" in str(error) or "SHORT_WRITE" in str(error):
         return DiskFullError(f"{doing}: no space is left for the index; free some space and try again")
+    if isinstance(error, _DAMAGE):
+        return IntegrityError(
+            f"{doing}: the index is damaged ({error}); close the vault everywhere and run `tickvault rebuild-index`"
+        )
     return StorageError(f"{doing}: {error}")
+
+
+_DAMAGE = (
+    lmdb.CorruptedError,
+    lmdb.PageNotFoundError,
+    lmdb.InvalidError,
+    lmdb.PanicError,
+    lmdb.VersionMismatchError,
+    lmdb.IncompatibleError,
+    lmdb.BadTxnError,
+)
+
+
+def forget_open_environments() -> None:
+    """In a forked child: let the parent's environments be opened again here.
+
+    py-lmdb refuses to open a file twice in one process, and has no word for a fork; closing the inherited environment
+    would free the parent's reader slots, which are shared. Its check asks ``lmdb._envid.env_keys`` what a file is
+    called; here every name gets this process's id, so that what the parent opened is no longer meant.
+    """
+    from lmdb import _envid
+
+    named: Callable[[str, int], tuple[object, ...]] = _envid.env_keys
+    pid = os.getpid()
+    _envid.env_keys = lambda path, subdir: tuple((pid, key) for key in named(path, subdir))
 
 
 class Index:
@@ -174,10 +225,21 @@ class Index:
         self.recent: Any = None
         self.index: Any = None
 
-    def open(self) -> None:
-        """Open both environments, making them if missing."""
-        self.index = _environment(self.index_path, sync=True)
-        self.recent = _environment(self.recent_path, sync=False)
+    def open(self, *, alone: bool = False) -> None:
+        """Open both environments, making them if missing; `alone` is said by who knows that nobody has them open."""
+        self.index = _environment(self.index_path, sync=True, alone=alone)
+        self.recent = _environment(self.recent_path, sync=False, alone=alone)
+
+    def probe(self, *, recent: bool = True) -> None:
+        """Raise `IntegrityError` if an environment cannot be read."""
+        try:
+            for environment in (self.index, self.recent) if recent else (self.index,):
+                with environment.begin() as txn:
+                    key = KEY_TAIL if environment is self.recent else KEY_CHECKPOINT
+                    if txn.get(key) is None or not txn.cursor().last():
+                        raise IntegrityError("the index lacks its own entries")
+        except lmdb.Error as error:
+            raise index_error(error, "open the index") from error
 
     def close(self) -> None:
         """Close both environments."""
@@ -228,8 +290,13 @@ class Index:
             except lmdb.ReadersFullError:
                 self.check_readers()
                 continue
-            tail = Tail.unpack(recent.get(KEY_TAIL))
-            checkpoint = Tail.unpack(index.get(KEY_CHECKPOINT)).sequence
+            except lmdb.Error as error:
+                raise index_error(error, "open the index") from error
+            try:
+                tail = Tail.unpack(recent.get(KEY_TAIL))
+                checkpoint = Tail.unpack(index.get(KEY_CHECKPOINT)).sequence
+            except (lmdb.Error, TypeError) as error:
+                raise index_error(error, "read the index") from error
             if tail.base <= checkpoint <= tail.sequence:
                 return Snapshot(recent, index, tail)
             index.abort()
@@ -339,9 +406,12 @@ class Snapshot:
 
     def get(self, key: bytes) -> bytes | None:
         """Return the value of a key, None if there is none."""
-        value = _get(self._recent, key)
-        if value is None:
-            value = _get(self._index, key)
+        try:
+            value = _get(self._recent, key)
+            if value is None:
+                value = _get(self._index, key)
+        except lmdb.Error as error:
+            raise index_error(error, "look up") from error
         return value or None
 
     def getters(self) -> tuple[Callable[[bytes], bytes | None], Callable[[bytes], bytes | None]]:

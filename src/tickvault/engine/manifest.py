@@ -150,6 +150,23 @@ class Manifest:
             self._disk.close(fd)
         self._take(raw)
 
+    def rewrite(self) -> None:
+        """Write what was read into a new file, synced, in the place of the old one."""
+        fd = self._disk.open(self.path)
+        try:
+            raw = self._disk.pread(fd, self._offset, 0)
+        finally:
+            self._disk.close(fd)
+        fd = self._disk.open(self.path + ".new", create=True)
+        try:
+            self._disk.truncate(fd, 0)
+            self._disk.pwritev(fd, [raw], 0)
+            self._disk.sync(fd)
+        finally:
+            self._disk.close(fd)
+        self._disk.rename(self.path + ".new", self.path)
+        self._disk.sync_directory(os.path.dirname(self.path))
+
     @property
     def length(self) -> int:
         """Bytes of the entries read so far."""
@@ -158,7 +175,3 @@ class Manifest:
     def journal(self) -> list[SegmentEntry]:
         """Return the journal segments in the order they were written."""
         return [entry for _, entry in sorted(self.segments.items()) if entry.kind is SegmentKind.JOURNAL]
-
-    def create_file(self) -> None:
-        """Make an empty manifest, for a new vault."""
-        os.close(os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))

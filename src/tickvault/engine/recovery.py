@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from tickvault.engine.checkpoint import run_checkpoint
+from tickvault.engine.format import FORMAT_FILE
 from tickvault.engine.index import KEY_CHECKPOINT, KEY_TAIL, IndexWriter, Tail
 from tickvault.engine.manifest import SegmentKind
 from tickvault.engine.record import ALIGNMENT, Location
@@ -61,6 +62,7 @@ def write_identity(engine: Engine) -> None:
         "boot": engine.host.boot_id().hex(),
         "recent": engine.index.identity(engine.index.recent_path),
         "index": engine.index.identity(engine.index.index_path),
+        "format": _format_made(engine),
     }
     with open(path + ".new", "w", encoding="utf-8") as file:
         json.dump(noted, file)
@@ -75,9 +77,13 @@ def open_exclusive(
 ) -> RecoveryReport:
     """Bring the vault into a state that others may join. The caller holds the open lock and is alone."""
     segments = engine.segments
+    synced = engine.control.synced()
     poisoned = engine.control.begin(engine.host.boot_id(), engine.host.pid_namespace())
     segments.manifest.load(exclusive=True)
     segments.mend_manifest()
+    if poisoned:
+        # Its last entries may be in the page cache only, where no sync would write them any more.
+        segments.manifest.rewrite()
     if not segments.manifest.segments:
         # A vault always has a journal segment once its first was named. Files without a manifest are either that very
         # first, left by a crash while the vault was made, or a vault that lost its manifest.
@@ -95,21 +101,39 @@ def open_exclusive(
         and _matches(engine, identity, "recent", engine.index.recent_path)
     )
     if recent_trusted:
-        engine.index.open()
-        return RecoveryReport()
+        try:
+            engine.index.open(alone=True)
+            engine.index.probe()
+            return RecoveryReport()
+        except IntegrityError:
+            engine.index.close()
+            recent_trusted = False
     try:
         os.unlink(os.path.join(engine.path, IDENTITY_FILE))
     except FileNotFoundError:
         pass
-    synced = engine.control.synced()
-    engine.index.discard(engine.index.recent_path)
+    if index_trusted:
+        try:
+            engine.index.discard(engine.index.recent_path)
+            engine.index.open(alone=True)
+            engine.index.probe(recent=False)
+        except IntegrityError:
+            engine.index.close()
+            index_trusted = False
     if not index_trusted:
+        engine.index.discard(engine.index.recent_path)
         engine.index.discard(engine.index.index_path)
-    engine.index.open()
-    report = _replay(engine, (synced[0], synced[1]) if poisoned and synced[0] else None, progress)
+        engine.index.open(alone=True)
+    report = _replay(engine, synced[:2], poisoned, progress)
     engine.control.heal()
     write_identity(engine)
     return report
+
+
+def _format_made(engine: Engine) -> list[int]:
+    """Return what no copy of the format file shares: an inode number may be given again, a time of change not set."""
+    status = os.stat(os.path.join(engine.path, FORMAT_FILE))
+    return [status.st_dev, status.st_ino, status.st_ctime_ns]
 
 
 def _matches(engine: Engine, identity: dict[str, object], name: str, path: str) -> bool:
@@ -117,14 +141,18 @@ def _matches(engine: Engine, identity: dict[str, object], name: str, path: str) 
         found = list(engine.index.identity(path))
     except OSError:
         return False
-    return identity.get("vault") == engine.vault_id.hex() and identity.get(name) == found
+    return (
+        identity.get("vault") == engine.vault_id.hex()
+        and identity.get("format") == _format_made(engine)
+        and identity.get(name) == found
+    )
 
 
 def _start_new(engine: Engine) -> RecoveryReport:
     engine.index.discard(engine.index.recent_path)
     engine.index.discard(engine.index.index_path)
     engine.segments.remove_strays()
-    engine.index.open()
+    engine.index.open(alone=True)
     entry = engine.segments.create(SegmentKind.JOURNAL, engine.segments.size_first, 1, 0, 0)
     tail = Tail(1, 0, 0, entry.segment_id, SEGMENT_HEADER_SIZE, 0, entry.size_bytes)
     _set_tails(engine, tail, checkpoint=True)
@@ -143,7 +171,7 @@ def _set_tails(engine: Engine, tail: Tail, *, checkpoint: bool) -> None:
 
 
 def _replay(
-    engine: Engine, synced_end: tuple[int, int] | None, progress: Callable[[int, int, str], None] | None
+    engine: Engine, synced: tuple[int, int], poisoned: bool, progress: Callable[[int, int, str], None] | None
 ) -> RecoveryReport:
     segments = engine.segments
     journal = segments.manifest.journal()
@@ -171,7 +199,7 @@ def _replay(
         )
         _set_tails(engine, checkpoint, checkpoint=True)
     report = RecoveryReport("replay" if start is not None else "rebuild")
-    walk = Walk(segments, start, synced_end=synced_end)
+    walk = Walk(segments, start, synced_end=synced if poisoned and synced[0] else None, durable=synced)
     _set_tails(engine, checkpoint._replace(base=0), checkpoint=False)
     total = sum(entry.size_bytes for entry in journal if entry.segment_id >= checkpoint.segment_id)
     _apply_batches(engine, walk, report, total, progress)
@@ -179,7 +207,7 @@ def _replay(
     assert walk.end is not None
     if report.kind == "rebuild":
         _finish_rebuild(engine)
-    _begin_epoch(engine, walk.end)
+    _begin_epoch(engine, walk.end, cut=not walk.damage)
     run_checkpoint(engine, recovering=True)
     return report
 
@@ -255,8 +283,8 @@ def _finish_rebuild(engine: Engine) -> None:
             index.abort()
 
 
-def _begin_epoch(engine: Engine, end: Position) -> None:
-    """Cut the torn tail off and start a new segment in a new epoch."""
+def _begin_epoch(engine: Engine, end: Position, *, cut: bool) -> None:
+    """Start a new segment in a new epoch, and `cut` the torn tail of the last one off; damage is left as it is."""
     segments = engine.segments
     entry = segments.manifest.segments[end.segment_id]
     later = [other for other in segments.manifest.journal() if other.segment_id > end.segment_id]
@@ -265,12 +293,13 @@ def _begin_epoch(engine: Engine, end: Position) -> None:
     known = max([end.sequence, *(other.base_sequence for other in later)])
     sequence = known + room // ALIGNMENT + 1
     segments.release(end.segment_id)
-    fd = engine.disk.open(segments.path(end.segment_id, entry.kind))
-    try:
-        engine.disk.truncate(fd, end.offset)
-        engine.disk.sync(fd)
-    finally:
-        engine.disk.close(fd)
+    if cut:
+        fd = engine.disk.open(segments.path(end.segment_id, entry.kind))
+        try:
+            engine.disk.truncate(fd, end.offset)
+            engine.disk.sync(fd)
+        finally:
+            engine.disk.close(fd)
     epoch = max(other.epoch for other in segments.manifest.segments.values()) + 1
     size = max(segments.size_first, min(segments.size_max, entry.size_bytes))
     created = segments.create(SegmentKind.JOURNAL, size, epoch, sequence, end.batch_id)

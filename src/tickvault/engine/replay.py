@@ -69,6 +69,8 @@ class Walk:
     """Stop at this (segment, offset): where the journal ended when somebody looked."""
     synced_end: tuple[int, int] | None = None
     """After a failed sync: (segment, offset) beyond which cached bytes are not believed."""
+    durable: tuple[int, int] = (0, 0)
+    """(Segment, offset) up to which the journal is known to have been synced: a break before it is damage."""
 
     def batches(self) -> Iterator[tuple[SegmentEntry, memoryview, Batch]]:
         """Iterate over the batches of the journal in order."""
@@ -79,23 +81,28 @@ class Walk:
         elif entries:
             first = entries[0]
             self.end = Position(first.segment_id, SEGMENT_HEADER_SIZE, first.previous_batch_id, first.base_sequence)
+        for bound in (self.until, self.synced_end):
+            if bound is not None:
+                entries = [entry for entry in entries if entry.segment_id <= bound[0]]
         for number, entry in enumerate(entries):
-            if any(bound is not None and entry.segment_id > bound[0] for bound in (self.until, self.synced_end)):
-                return
-            if self.only is not None and entry.segment_id != self.only:
-                continue
             if self.only is not None:
+                if entry.segment_id != self.only:
+                    continue
                 self.end = Position(entry.segment_id, SEGMENT_HEADER_SIZE, entry.previous_batch_id, entry.base_sequence)
+            assert self.end is not None
             later = entries[number + 1 :]
-            stop_id = next((other.previous_batch_id for other in later if other.epoch > entry.epoch), None)
-            if stop_id is not None and self.end is not None and self.end.batch_id == stop_id and self.only is None:
+            epoch_end = next((other.previous_batch_id for other in later if other.epoch > entry.epoch), None)
+            if epoch_end is not None and self.end.batch_id == epoch_end and self.only is None:
                 # Its epoch ended before this segment: a recovery was interrupted before it retired it.
                 continue
             following = self._continued(entry, later)
-            yield from self._segment(entry, stop_id, is_last=following is None)
+            # What follows names the batch it follows: one beyond that was written by a process that died before its
+            # commit, and the journal went on elsewhere.
+            stop_ids = {epoch_end, following.previous_batch_id if following is not None else None} - {None}
+            yield from self._segment(entry, stop_ids, complete=following is not None)
             # A segment without a batch is passed over: its first one was too large for it, or whoever made it died.
-            at_end = self.end if self.end is not None and self.end.segment_id == entry.segment_id else None
-            last_ids = {self.end and self.end.batch_id, entry.previous_batch_id if at_end is None else None}
+            at_end = self.end if self.end.segment_id == entry.segment_id else None
+            last_ids = {self.end.batch_id, entry.previous_batch_id if at_end is None else None}
             if following is not None and following.previous_batch_id not in last_ids:
                 retired = self.segments.manifest.retired_journal
                 if not any(entry.segment_id < gone < following.segment_id for gone in retired):
@@ -119,12 +126,14 @@ class Walk:
         return batch if batch is not None and batch.epoch == entry.epoch else None
 
     def _segment(
-        self, entry: SegmentEntry, stop_id: int | None, *, is_last: bool
+        self, entry: SegmentEntry, stop_ids: set[int | None], *, complete: bool
     ) -> Iterator[tuple[SegmentEntry, memoryview, Batch]]:
         assert self.end is not None
         view = self.segments.view(entry.segment_id)
         limit = len(view)
         durable_end: int | None = None
+        known_end = self.durable[1] if self.durable[0] == entry.segment_id else 0
+        complete = complete or entry.segment_id < self.durable[0]
         for bound in (self.synced_end, self.until):
             if bound is not None and bound[0] == entry.segment_id:
                 # Committed up to there: a break before it is damage, never an end.
@@ -132,17 +141,17 @@ class Walk:
         offset, previous, sequence = SEGMENT_HEADER_SIZE, entry.previous_batch_id, self.end.sequence
         if entry.segment_id == self.end.segment_id:
             offset, previous = self.end.offset, self.end.batch_id
-        while previous != stop_id:
+        while previous not in stop_ids:
             batch = self._header(view, entry, offset, limit)
             sound = batch is not None and batch.previous_batch_id == previous
             if not sound or (batch is not None and not batch_intact(view, batch)):
                 if durable_end is None:
-                    durable_end = self._durable_end(view, entry, offset, limit, stop_id is not None or not is_last)
+                    durable_end = max(known_end, self._durable_end(view, entry, offset, limit, complete))
                 if offset >= durable_end:
                     return
                 if not sound:
                     found = self._next_header(view, entry, offset, limit, sequence)
-                    gap_end = limit if found is None else found.offset
+                    gap_end = min(durable_end, limit) if found is None else found.offset
                     self.damage.append(
                         Damage(entry.segment_id, offset, gap_end - offset, None, 0, "no sound batch header")
                     )

@@ -20,10 +20,10 @@ import lmdb
 
 from tickvault.engine.bodies import frame_count, verified_extent
 from tickvault.engine.compaction import maintenance_lock
-from tickvault.engine.index import META_PREFIX, Index, IndexWriter, MergedScan, Tail
+from tickvault.engine.index import META_PREFIX, Index, IndexWriter, MergedScan, Tail, index_error
 from tickvault.engine.record import FRAME_SIZE, Location, decode_record
 from tickvault.engine.replay import Damage, Position, Walk, sound_records
-from tickvault.errors import IntegrityError, StorageError
+from tickvault.errors import IntegrityError
 
 if TYPE_CHECKING:
     from tickvault.engine.engine import Engine
@@ -76,7 +76,7 @@ class _Shadow:
         self.folder = os.path.join(engine.path, "scrub")
         shutil.rmtree(self.folder, ignore_errors=True)
         self.index = Index(self.folder)
-        self.index.open()
+        self.index.open(alone=True)
         self.end: Position | None = None
         self.records = 0
 
@@ -139,6 +139,7 @@ def scrub(engine: Engine, *, heal: bool = True, progress: Progress | None = None
     BusyError
         A compaction, another scrub or a backup is running.
     """
+    engine.ready()
     report = ScrubReport()
     with maintenance_lock(engine):
         engine.segments.forget_retired()
@@ -150,9 +151,7 @@ def scrub(engine: Engine, *, heal: bool = True, progress: Progress | None = None
             if differing:
                 _settle(engine, shadow, differing, report, heal=heal)
         except lmdb.Error as error:
-            raise StorageError(
-                f"the index cannot be read ({error}); close the vault everywhere and run `tickvault rebuild-index`"
-            ) from error
+            raise index_error(error, "verify") from error
         finally:
             shadow.close()
         _check_objects(engine, report, progress)

@@ -30,6 +30,8 @@ SEGMENT_MAGIC = b"TVSEGMT1"
 SEGMENT = struct.Struct("<8sI16sIBBHQQQQq")
 
 _GROWTH = 4
+RESERVE_FILE = "reserve"
+_RESERVE_SIZE = 2 * MIB
 #: A manifest entry that differs from a known one in at most this many bytes is that one, damaged.
 _DAMAGE_BYTES_MAX = 8
 
@@ -131,7 +133,8 @@ class Segments:
             try:
                 size = self.disk.size(fd)
                 if size < max(end, SEGMENT_HEADER_SIZE):
-                    raise IntegrityError(f"{path} is cut off: {size} bytes where {end} are needed")
+                    needed = max(end, SEGMENT_HEADER_SIZE)
+                    raise IntegrityError(f"{path} is cut off: {size} bytes where {needed} are needed")
                 found = self.disk.map(fd, size)
             finally:
                 self.disk.close(fd)
@@ -272,6 +275,29 @@ class Segments:
         """Return the size of the journal segment after one of `current` bytes: four times it, up to the maximum."""
         return min(self.size_max, max(self.size_first, current * _GROWTH))
 
+    # -- the reserve: room for deleting when there is room for nothing else
+
+    def keep_reserve(self) -> None:
+        """Set space aside, if it is not and there is some."""
+        path = os.path.join(self.files, RESERVE_FILE)
+        if os.path.exists(path):
+            return
+        fd = self.disk.open(path, create=True)
+        try:
+            self.disk.allocate(fd, 0, _RESERVE_SIZE)
+        except DiskFullError:
+            self.disk.unlink(path)
+        finally:
+            self.disk.close(fd)
+
+    def give_up_reserve(self) -> bool:
+        """Free the space set aside; return whether there was any."""
+        path = os.path.join(self.files, RESERVE_FILE)
+        if not os.path.exists(path):
+            return False
+        self.disk.unlink(path)
+        return True
+
     def mend_manifest(self) -> None:
         """Make the last manifest entry again if its bytes were damaged after it was durable.
 
@@ -337,7 +363,7 @@ class Segments:
         """Remove files the manifest does not name: left by a process that died before naming or after retiring them."""
         named = {os.path.basename(self.path(entry.segment_id, entry.kind)) for entry in self.manifest.segments.values()}
         for name in os.listdir(self.files):
-            if name in named:
+            if name in named or name == RESERVE_FILE:
                 continue
             stem = name.removesuffix(".seg").rpartition("-")[2]
             segment_id = int(stem) if name.endswith(".seg") and stem.isdigit() else 0

@@ -65,6 +65,7 @@ class Upkeep:
                 if engine.checkpoint_due:
                     engine.index.check_readers()
                     engine.checkpoint()
+                engine.segments.keep_reserve()
                 if engine.control.generation != generation:
                     generation = engine.control.generation
                     engine.segments.forget_retired()

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tickvault.errors import InvalidInputError
 from tickvault.objects.model import ObjectInfo
 
 if TYPE_CHECKING:
@@ -37,6 +38,8 @@ class Blob(np.ndarray[Any, np.dtype[np.uint8]]):
     @property
     def info(self) -> ObjectInfo:
         """What is known of the object version these bytes are from."""
+        if getattr(self, "_source", None) is None:
+            raise InvalidInputError("this array was derived from a blob; ask the blob that was read for its info")
         if not isinstance(self._source, ObjectInfo):
             from tickvault.objects.get import info_of_source
 

@@ -67,7 +67,7 @@ def delete_operation(bucket: Bucket, key: str, version_id: str | None, if_match:
             check_conditions(txn, info, raw_key, if_match, None)
         return append_delete(txn, info, key, raw_key, version_id)
 
-    return Operation(run, _RECORD_SIZE + len(raw_key))
+    return Operation(run, _RECORD_SIZE + len(raw_key), frees=True)
 
 
 def delete_many(bucket: Bucket, keys: Sequence[str | tuple[str, str | None]]) -> list[DeleteResult | TickVaultError]:
@@ -103,4 +103,4 @@ def delete_many(bucket: Bucket, keys: Sequence[str | tuple[str, str | None]]) ->
                 results.append(error)
         return results
 
-    return bucket.store.engine.commit(Operation(run, total))
+    return bucket.store.engine.commit(Operation(run, total, frees=True))

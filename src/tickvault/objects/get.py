@@ -133,7 +133,7 @@ def get_many(bucket: Bucket, keys: Sequence[str]) -> list[Blob]:
                 decode_entry(index_key, value)
             size, segment_id, offset, body_offset, crc = _place(value)
             body = offset + body_offset
-            if segment_id != last_segment or body + size > len(view):
+            if body_offset and (segment_id != last_segment or body + size > len(view)):
                 last_segment = segment_id
                 try:
                     view = view_of(segment_id, body + size)
@@ -147,7 +147,11 @@ def get_many(bucket: Bucket, keys: Sequence[str]) -> list[Blob]:
                 blob: Blob = _new(Blob, size, U8, view, body)
                 blob._source = bucket, raw_key, value
             else:
-                blob = _read_entry(bucket, snapshot, raw_key, decode_entry(index_key, value)).blob()
+                try:
+                    blob = _read_entry(bucket, snapshot, raw_key, decode_entry(index_key, value)).blob()
+                except SegmentGoneError:
+                    # Compaction moved it since this snapshot was taken; its bytes are the same where it is now.
+                    blob = read(bucket, key, None).blob()
             append(blob)
     return found
 
@@ -179,9 +183,19 @@ class ObjectReader:
             at = 0
             found = []
             for extent in extents:
-                found.append((at, extent, segments.view(extent.segment_id, extent.end)))
+                try:
+                    view = segments.view(extent.segment_id, extent.end)
+                except IntegrityError as error:
+                    raise IntegrityError(f"object {info.key!r} is damaged: {error}") from None
+                found.append((at, extent, view))
                 at += extent.length
             self._extents = tuple(found)
+
+    def _verified(self, view: memoryview, extent: Extent, start: int, end: int) -> memoryview:
+        try:
+            return verified_extent(view, extent, start, end)
+        except IntegrityError as error:
+            raise IntegrityError(f"object {self.info.key!r} is damaged: {error}") from None
 
     def resident(self, start: int = 0, end: int | None = None) -> bool:
         """Return whether the bytes of a range are in memory, so that reading them cannot wait for the disk."""
@@ -217,7 +231,7 @@ class ObjectReader:
             while low < high:
                 # Cut at frame boundaries, so that no frame is verified twice.
                 upto = min(high, (low // FRAME_SIZE) * FRAME_SIZE + max(chunk_size, FRAME_SIZE))
-                yield verified_extent(view, extent, low, upto)
+                yield self._verified(view, extent, low, upto)
                 low = upto
 
     def bytes(self, start: int = 0, end: int | None = None) -> memoryview:
@@ -227,7 +241,7 @@ class ObjectReader:
             return self._body[start:stop]
         for at, extent, view in self._extents:
             if at <= start and stop <= at + extent.length:
-                return verified_extent(view, extent, start - at, stop - at)
+                return self._verified(view, extent, start - at, stop - at)
         return memoryview(b"".join(self.chunks(start, stop)))
 
     def blob(self, start: int = 0, end: int | None = None) -> Blob:

@@ -384,7 +384,7 @@ class _Run:
             return outcomes
 
         size = sum(_RECORD_SIZE + len(candidate.key) for candidate in batch)
-        for outcome, freed_bytes in self._engine.commit(Operation(run, size)):
+        for outcome, freed_bytes in self._engine.commit(Operation(run, size, frees=True)):
             setattr(self._report, outcome, getattr(self._report, outcome) + 1)
             self._report.removed_size_bytes += freed_bytes
 

@@ -1,4 +1,4 @@
-"""Lifecycle rules applied from time to time, while a server runs.
+"""Lifecycle rules applied, and space freed, from time to time, while a server runs.
 
 Invariants: of all processes with the vault open at most one runs them, held by a lock on a file that the kernel drops
 with the process; a run that fails is reported and the next one is made all the same; stopping waits for the run in
@@ -11,6 +11,7 @@ import os
 import threading
 from typing import TYPE_CHECKING, Self
 
+from tickvault.engine.compaction import CompactionReport, compact
 from tickvault.errors import TickVaultError
 from tickvault.objects.lifecycle import LifecycleReport, run_lifecycle
 from tickvault.seam.disk import FileLock
@@ -23,7 +24,7 @@ INTERVAL_S = 3600.0
 
 
 class LifecycleRunner:
-    """A thread that applies the lifecycle rules at once, and then every `interval_s` seconds.
+    """A thread that applies the lifecycle rules and compacts, at once and then every `interval_s` seconds.
 
     Any number of processes may start one on the same vault; the first has the work until it ends, then another.
 
@@ -46,6 +47,8 @@ class LifecycleRunner:
         """Of the last run in this process; None before its end, and where another process runs them."""
         self.last_error: TickVaultError | None = None
         """What ended the last run early; None if it came to its end."""
+        self.last_compaction: CompactionReport | None = None
+        """What the last run freed."""
 
     def __enter__(self) -> Self:
         """Start, and return the runner."""
@@ -90,4 +93,9 @@ class LifecycleRunner:
         except TickVaultError as error:
             # Listing the buckets failed: the vault is busy, or its disk is in trouble. Later it may not be.
             self.last_error = error
+        try:
+            self.last_compaction = compact(self._store.engine)
+        except TickVaultError as error:
+            # Another process compacts, verifies or takes a backup, or there is damage that `verify` will name.
+            self.last_error = self.last_error or error
         self.run_count += 1

@@ -87,7 +87,7 @@ def list_page(
     with bucket.store.engine.snapshot() as snapshot:
         bucket.state.inside(snapshot)
         rollup = Rollup(snapshot, b"O", bucket.bucket_id, raw_prefix, raw_delimiter)
-        shown = after if _is_common(after, raw_prefix, raw_delimiter) else None
+        shown = after if is_common(after, raw_prefix, raw_delimiter) else None
         start = head + after + b"\0" if after else head
         last = ""
         for count, (index_key, value) in enumerate(rollup.items(start, shown)):
@@ -103,14 +103,12 @@ def list_page(
     return ListPage(objects, prefixes, None)
 
 
-def _is_common(after: bytes, prefix: bytes, delimiter: bytes) -> bool:
+def is_common(after: bytes, prefix: bytes, delimiter: bytes) -> bool:
     """Return whether a marker is a common prefix, so that all keys under it were shown with it."""
-    return bool(
-        delimiter
-        and after.startswith(prefix)
-        and after.find(delimiter, len(prefix)) == len(after) - len(delimiter)
-        and len(after) > len(prefix)
-    )
+    if not delimiter or not after.startswith(prefix):
+        return False
+    at = after.find(delimiter, len(prefix))
+    return at >= 0 and at + len(delimiter) == len(after)
 
 
 def iterate(bucket: Bucket, prefix: str, delimiter: str, start_after: str) -> Iterator[ObjectInfo | str]:
@@ -146,7 +144,7 @@ def list_versions_page(
     after = encode_text("key_marker", key_marker)
     with bucket.store.engine.snapshot() as snapshot:
         bucket.state.inside(snapshot)
-        shown = after if _is_common(after, raw_prefix, raw_delimiter) else None
+        shown = after if is_common(after, raw_prefix, raw_delimiter) else None
         last: tuple[str, str | None] = (key_marker, version_id_marker or None)
         count = 0
         skip_to = _skip_sequence(bucket, snapshot, after, version_id_marker)

@@ -18,7 +18,7 @@ from tickvault.errors import InvalidInputError, UploadNotFoundError
 from tickvault.objects import entries, names
 from tickvault.objects.entries import Kind
 from tickvault.objects.get import retrying
-from tickvault.objects.listing import Rollup, check_limit
+from tickvault.objects.listing import Rollup, check_limit, is_common
 from tickvault.objects.lookup import read_record
 from tickvault.objects.model import ObjectInfo, PartInfo, PartPage, UploadInfo, UploadPage
 from tickvault.objects.put import ObjectWriter, append_put, bare_etag, check_conditions, extras_of
@@ -130,7 +130,7 @@ def abort_upload(bucket: Bucket, key: str, upload_id: str) -> None:
         _find_upload(txn, bucket, key, raw_key, upload_id)
         txn.append(Kind.UPLOAD_REMOVE, info.bucket_id, raw_key, b"", aux=_upload_sequence(upload_id))
 
-    bucket.store.engine.commit(Operation(run, _RECORD_SIZE + len(raw_key)))
+    bucket.store.engine.commit(Operation(run, _RECORD_SIZE + len(raw_key), frees=True))
 
 
 def open_part_writer(
@@ -286,6 +286,8 @@ def list_uploads_page(
     check_limit(limit)
     uploads: list[UploadInfo] = []
     prefixes: list[str] = []
+    raw_prefix = names.encode_text("prefix", prefix)
+    raw_delimiter = names.encode_text("delimiter", delimiter)
     after = names.encode_text("key_marker", key_marker)
     head = entries.bucket_prefix(b"U", bucket.bucket_id)
     if after and upload_id_marker:
@@ -295,14 +297,8 @@ def list_uploads_page(
     last: tuple[str, str | None] = (key_marker, upload_id_marker or None)
     with bucket.store.engine.snapshot() as snapshot:
         bucket.state.inside(snapshot)
-        rollup = Rollup(
-            snapshot,
-            b"U",
-            bucket.bucket_id,
-            names.encode_text("prefix", prefix),
-            names.encode_text("delimiter", delimiter),
-        )
-        shown = after if delimiter and key_marker.endswith(delimiter) and not upload_id_marker else None
+        rollup = Rollup(snapshot, b"U", bucket.bucket_id, raw_prefix, raw_delimiter)
+        shown = after if not upload_id_marker and is_common(after, raw_prefix, raw_delimiter) else None
         for index_key, value in rollup.items(start, shown):
             if len(uploads) + len(prefixes) >= limit:
                 return UploadPage(uploads, prefixes, *last)

@@ -165,17 +165,14 @@ def test_listing_of_many_keys(aws, endpoint, s3, bucket):
     printed = aws("s3", "ls", "--recursive", "--summarize", "--page-size", "700", f"s3://{bucket}").lines
     assert [line.split(maxsplit=3)[3] for line in printed[: MANY_COUNT + 2]] == ["a b+c%", *keys, "other/x"]
     assert f"Total Objects: {MANY_COUNT + 2}" in printed[-2]
-    assert [line.split(maxsplit=3)[-1] for line in aws("s3", "ls", f"s3://{bucket}").lines] == [
-        "PRE day/",
-        "PRE other/",
-        "a b+c%",
-    ]
+    printed = [line.split() for line in aws("s3", "ls", f"s3://{bucket}").lines]
+    assert [words[-2:] for words in printed] == [["PRE", "day/"], ["PRE", "other/"], ["a", "b+c%"]]
 
 
-def test_presigned(aws, bucket):
-    for name in ("plain", AWKWARD_NAMES[2], AWKWARD_NAMES[3]):
+def test_presigned(aws, s3, bucket):
+    for name in (AWKWARD_NAMES[2], AWKWARD_NAMES[3]):
         body = name.encode()
-        aws("s3", "cp", "-", f"s3://{bucket}/{name}", stdin=body)
+        s3.put_object(Bucket=bucket, Key=name, Body=body)
         (url,) = aws("s3", "presign", f"s3://{bucket}/{name}", "--expires-in", "60").lines
         assert fetch(url).body == body
         assert fetch(url, Range="bytes=1-3").body == body[1:4]

@@ -108,7 +108,7 @@ def test_it_compares_and_slices_as_bytes_do(bucket: Bucket) -> None:
     bucket.put("k", b"hello")
     blob = bucket.get("k")
     assert blob == b"hello"
-    assert b"hello" == blob
+    assert blob == b"hello"
     assert blob == bytearray(b"hello")
     assert blob == bucket.get("k")
     assert blob != b"hellO"

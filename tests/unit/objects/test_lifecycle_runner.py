@@ -51,7 +51,9 @@ def test_only_one_has_the_work_and_another_takes_it_over(bucket: Bucket) -> None
 
 def test_a_process_that_dies_leaves_the_work(bucket: Bucket) -> None:
     path = os.path.join(bucket.store.path, LOCK_FILE)
-    program = "import fcntl, sys, time; f = open(sys.argv[1], 'a'); fcntl.flock(f, fcntl.LOCK_EX); print(); time.sleep(60)"
+    program = (
+        "import fcntl, sys, time; f = open(sys.argv[1], 'a'); fcntl.flock(f, fcntl.LOCK_EX); print(); time.sleep(60)"
+    )
     with subprocess.Popen([sys.executable, "-c", program, path], stdout=subprocess.PIPE) as holder:
         assert holder.stdout is not None
         holder.stdout.readline()

@@ -50,7 +50,8 @@ def test_bucket_names_that_s3_refuses(vault: tv.Vault, name: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "key", ["a", "/", "//", " ", "a b", ".", "..", "../x", "é", "日本", "\U0010ffff", "\x01", "a\nb", "x" * 1024, "é" * 512]
+    "key",
+    ["a", "/", "//", " ", "a b", ".", "..", "../x", "é", "日本", "\U0010ffff", "\x01", "a\nb", "x" * 1024, "é" * 512],
 )
 def test_any_key_of_1_to_1024_bytes_is_kept_as_it_is(bucket: Bucket, key: str) -> None:
     bucket.put(key, key.encode())
@@ -167,7 +168,17 @@ def test_settings_name_what_they_take(bucket: Bucket, vault: tv.Vault, value: An
 
 @pytest.mark.parametrize(
     "version_id",
-    ["", "x", "null ", "0" * 15, "0" * 17, "-000000000000001", "+000000000000001", "0x00000000000001", " 00000000000001"],
+    [
+        "",
+        "x",
+        "null ",
+        "0" * 15,
+        "0" * 17,
+        "-000000000000001",
+        "+000000000000001",
+        "0x00000000000001",
+        " 00000000000001",
+    ],
 )
 def test_a_version_id_that_is_none_of_ours_is_just_not_there(versioned: Bucket, version_id: str) -> None:
     versioned.put("a", b"1")

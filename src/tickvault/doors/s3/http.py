@@ -128,6 +128,9 @@ class Connection(FlowControl):
         """Close now when idle; otherwise the answer in flight is the last."""
         if self._current is None and not self._queue and self._reader.phase == BETWEEN and self._transport:
             self._transport.close()
+            if self._secure:
+                # TLS waits for the client to agree to the end; one that keeps its connection for later never does.
+                self._door.loop.call_later(self._door.limits.linger_timeout_s, self.abort)
 
     def abort(self) -> None:
         """Close at once."""
@@ -274,12 +277,12 @@ class Connection(FlowControl):
             for piece in exchange.early or ():
                 body.feed(piece)
             exchange.early = None
+            if exchange.expects_continue and not exchange.wire_received:
+                self._write(CONTINUE)
+            exchange.expects_continue = False
             if exchange.arrived:
                 body.end()
             else:
-                if exchange.expects_continue and not exchange.wire_received:
-                    self._write(CONTINUE)
-                exchange.expects_continue = False
                 if exchange.wire_length is not None and exchange.wire_length <= door.limits.body_inline_max:
                     return  # `_completes` goes on
                 body.stream(self._resume_for_body)
@@ -383,10 +386,12 @@ class Connection(FlowControl):
         """Tell whether another request may follow this one."""
         if self._door.stopping or (self._eof and not self._queue):
             return False
+        if exchange.expects_continue:
+            return False  # it was not invited: nobody knows whether a body will follow
         if exchange.arrived:
             return True
-        if exchange.expects_continue or exchange.wire_length is None:
-            return False  # nobody knows whether, or how much, body will follow
+        if exchange.wire_length is None:
+            return False
         return exchange.wire_length - exchange.wire_received <= self._door.limits.drain_size_max
 
     def _done(self, exchange: Exchange) -> None:

@@ -227,13 +227,15 @@ class RequestReader:
             exchange.has_body = exchange.wire_length != 0
         if "host" not in headers and parser.get_http_version() != "1.0":
             self._refuse(S3Error("InvalidRequest", "The Host header is missing."))
+        if "expect" in headers and (exchange.has_body or exchange.method in ("PUT", "POST")):
+            if headers["expect"].lower() != "100-continue":
+                self._refuse(S3Error("InvalidRequest", "Expect must be 100-continue.", status=417))
+            # Also where the body is empty: botocore waits for the invitation even then, and is confused by the next
+            # answer of a connection on which it got a final one in its place.
+            exchange.expects_continue = True
         if exchange.has_body:
             if "upgrade" in headers and parser.should_upgrade():
                 self._refuse(S3Error("InvalidRequest", "A request with a body cannot change the protocol."))
-            if "expect" in headers:
-                if headers["expect"].lower() != "100-continue":
-                    self._refuse(S3Error("InvalidRequest", "Expect must be 100-continue.", status=417))
-                exchange.expects_continue = True
             exchange.arrived = False
         self.incoming = exchange
         if exchange.has_body:

@@ -26,6 +26,8 @@ from tickvault.doors.s3.door import Door
 from tickvault.doors.s3.listening import bind_like
 from tickvault.doors.s3.worker import DoorOptions, run_worker, tune_interpreter
 from tickvault.errors import StorageError, TickVaultError
+from tickvault.objects.lifecycle_runner import LifecycleRunner
+from tickvault.objects.store import ObjectStore
 
 log = logging.getLogger("tickvault.s3")
 
@@ -250,9 +252,14 @@ class Supervisor:
             listener = bind_like(self._placeholder)
             self._placeholder.close()
             store = self._open_store(self._store_path)
+            upkeep = LifecycleRunner(store) if isinstance(store, ObjectStore) else None
+            if upkeep is not None:
+                upkeep.start()
             try:
                 self._work(worker, store, listener, report)
             finally:
+                if upkeep is not None:
+                    upkeep.stop()
                 store.close()
             code = 0
         except Exception as error:

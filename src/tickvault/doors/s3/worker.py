@@ -137,7 +137,15 @@ async def _serve(
     if on_sweep is not None:
         door.on_sweep = lambda: on_sweep(door)
     stop = asyncio.Event()
-    server = await loop.create_server(lambda: Connection(door), sock=listener, ssl=options.tls, backlog=BACKLOG)
+    # A client that does not get through the handshake is not among the door's connections: this is its only limit.
+    handshake_timeout_s = None if options.tls is None else options.limits.header_timeout_s
+    server = await loop.create_server(
+        lambda: Connection(door),
+        sock=listener,
+        ssl=options.tls,
+        ssl_handshake_timeout=handshake_timeout_s,
+        backlog=BACKLOG,
+    )
     try:
         install_stop(loop, stop.set)
         on_ready()
