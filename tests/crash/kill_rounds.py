@@ -99,7 +99,9 @@ def write_until_killed(folder: Path, boot: int, name: str) -> None:
             info = bucket.put(nonce, body_of(nonce, size))
             log.done(begun, sequence=info.sequence)
         elif action == "many":
-            items = [[bucket.name, f"{nonce}/{part}", f"{nonce}/{part}", rng.choice((0, 50, 3000))] for part in range(8)]
+            items = [
+                [bucket.name, f"{nonce}/{part}", f"{nonce}/{part}", rng.choice((0, 50, 3000))] for part in range(8)
+            ]
             begun = log.begin(put=items)
             infos = bucket.put_many([(key, body_of(mark, length)) for _, key, mark, length in items])
             log.done(begun, sequence=infos[-1].sequence)
@@ -225,7 +227,11 @@ class Checker:
             elif "race" in begun:
                 bucket, key, nonce, size = begun["race"]
                 body = self._get(vault, bucket, key)
-                if body is not None and body == body_of(nonce, size) and self._winners.setdefault((bucket, key), nonce) != nonce:
+                if (
+                    body is not None
+                    and body == body_of(nonce, size)
+                    and self._winners.setdefault((bucket, key), nonce) != nonce
+                ):
                     raise LostWriteError(f"{bucket}/{key} holds {nonce}'s bytes, but {self._winners[bucket, key]} won")
             elif "count" in begun:
                 self._maybe_counted += 1

@@ -24,7 +24,7 @@ from tickvault.seam.disk import Buffer, OsDisk, SyncError
 SECTOR = 512
 
 
-class PowerCut(BaseException):  # noqa: N818
+class PowerCut(BaseException):
     """The machine went off in the middle of an operation; no `except Exception` may survive it."""
 
 
@@ -43,13 +43,17 @@ class SimFile:
         self.unsynced.clear()
 
     def harden_range(self, at: int, data: bytes) -> None:
-        """One write is on the disk, those before it may still be lost: but where they overlap, the new bytes won."""
-        for number, (start, old) in enumerate(self.unsynced):
-            if old is not None and start < at + len(data) and at < start + len(old):
-                patched = bytearray(old)
-                low, high = max(start, at), min(start + len(old), at + len(data))
-                patched[low - start : high - start] = data[low - at : high - at]
-                self.unsynced[number] = (start, bytes(patched))
+        """One write is on the disk; of those before it, what it did not overwrite may still be lost."""
+        end = at + len(data)
+        rest: list[tuple[int, bytes | None]] = []
+        for start, old in self.unsynced:
+            if old is None or start >= end or start + len(old) <= at:
+                rest.append((start, old))
+                continue
+            rest += [
+                (low, piece) for low, piece in ((start, old[: max(0, at - start)]), (end, old[end - start :])) if piece
+            ]
+        self.unsynced = rest
         self._apply(at, data)
 
     def _apply(self, at: int, data: bytes | None) -> None:
@@ -158,14 +162,14 @@ class SimDisk(OsDisk):
 
     def _write(self, fd: int, buffers: Sequence[Buffer], offset: int) -> bytes:
         data = b"".join(buffers)
-        file = self._open_files[fd]
-        # Noted before the step, so that a cut inside the write leaves it torn.
-        file.unsynced.append((offset, data))
+        if self.off:
+            raise PowerCut
         if self.full and offset + len(data) > self.size(fd):
-            file.unsynced.pop()
             raise DiskFullError(f"write to descriptor {fd}: no space is left (simulated)")
-        self._step()
         super().pwritev(fd, buffers, offset)
+        self._open_files[fd].unsynced.append((offset, data))
+        # After the bytes reached the page cache: a process killed here wrote them, and a power cut may tear them.
+        self._step()
         return data
 
     def pwritev(self, fd: int, buffers: Sequence[Buffer], offset: int) -> None:

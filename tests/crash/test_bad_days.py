@@ -11,9 +11,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from peer import OPTIONS, Peer, PeerError, body_of, peer
 
 import tickvault as tv
-from peer import OPTIONS, Peer, PeerError, body_of, peer
 from tickvault.seam.clock import SystemClock
 
 ROOT = os.geteuid() == 0
@@ -115,7 +115,9 @@ def test_a_child_whose_parent_died_first_loses_nothing(tmp_path: Path) -> None:
     vanished. The parent is killed; the child, which never used the vault before, and a stranger write in turns."""
     folder = tmp_path / "vault"
     go, told = os.pipe(), os.pipe()
-    story = IN_CHILD + f"""
+    story = (
+        IN_CHILD
+        + f"""
 go, told = {go[0]}, {told[1]}
 vault = tv.open(folder, options=OPTIONS)
 raw = vault.create_bucket("raw")
@@ -133,6 +135,7 @@ in_child(child)
 os.close(go)
 os.kill(os.getpid(), 9)
 """
+    )
     prelude = "import os, sys\nimport tickvault as tv\nfrom peer import OPTIONS\nfolder = sys.argv[1]\n"
     parent = subprocess.Popen(
         [sys.executable, "-c", prelude + story, str(folder)],

@@ -14,9 +14,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from peer import OPTIONS, body_of
 
 import tickvault as tv
-from peer import OPTIONS, body_of
 from tickvault.engine.recovery import IDENTITY_FILE
 
 #: key -> size, in bucket "raw": in a batch, of several frames, and in segments of their own.
@@ -113,9 +113,7 @@ def test_a_flipped_bit_in_a_segment_is_an_error_that_names_the_object(folder: Pa
 def test_ranges_and_streams_of_a_damaged_object_hand_out_sound_frames_only(folder: Path) -> None:
     whole = body_of("larger", OBJECTS["larger"])
     with tv.open(folder, options=OPTIONS) as vault:
-        path, at = next(
-            (path, at) for path in segment_files(folder) if (at := path.read_bytes().find(whole)) > 0
-        )
+        path, at = next((path, at) for path in segment_files(folder) if (at := path.read_bytes().find(whole)) > 0)
         flip(path, at + 200_000, 3)
         raw = vault["raw"]
         with pytest.raises(tv.IntegrityError, match="larger"):
@@ -178,9 +176,7 @@ def test_a_flipped_bit_in_the_last_batch_is_not_taken_for_a_torn_write(folder: P
     with tv.open(folder, options=OPTIONS) as vault:
         vault["raw"].put("last", b"the last of all" * 50)
     path, at = next(
-        (path, at)
-        for path in segment_files(folder)
-        if (at := path.read_bytes().find(b"the last of all" * 50)) > 0
+        (path, at) for path in segment_files(folder) if (at := path.read_bytes().find(b"the last of all" * 50)) > 0
     )
     flip(path, at + 3, 5)
     with tv.open(folder, options=OPTIONS) as vault, pytest.raises(tv.IntegrityError, match="last"):

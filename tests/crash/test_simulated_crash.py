@@ -17,19 +17,18 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from hypothesis import HealthCheck, example, given, settings
-from hypothesis import strategies as st
-
 from expected import State, difference, observe, same
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from simdisk import SimDisk, SimHost, cut_after, power_off
+
 from tickvault.engine import engine as engine_module
 from tickvault.engine.compaction import compact
 from tickvault.engine.engine import Engine, EngineOptions
-from tickvault.errors import IntegrityError, PreconditionFailedError, TickVaultError
+from tickvault.errors import PreconditionFailedError, TickVaultError
 from tickvault.objects.bucket import Bucket
 from tickvault.objects.store import ObjectStore, open_store
 
@@ -148,8 +147,7 @@ class Machine:
             allowed = [*allowed, self.pending]
         if not any(same(state, seen) for state in allowed):
             raise LostWriteError(
-                f"{when}: none of {len(allowed)} states is seen; against the oldest:\n"
-                f"{difference(allowed[0], seen)}"
+                f"{when}: none of {len(allowed)} states is seen; against the oldest:\n{difference(allowed[0], seen)}"
             )
         if self.durable_when_open:
             self.history, self.durable, self.pending = [seen], 0, None
@@ -185,9 +183,7 @@ class Machine:
             raise
         # What changes nothing writes nothing, and so syncs nothing that was relaxed before it.
         changed = self.history[-1] is not self.history[-2]
-        self._acknowledge(
-            after(version_id(result)), durable=changed and BUCKETS[bucket.name][1] == "strict"
-        )
+        self._acknowledge(after(version_id(result)), durable=changed and BUCKETS[bucket.name][1] == "strict")
         for info in result if isinstance(result, list) else [result]:
             sequence = getattr(info, "sequence", None)
             if sequence is not None:
@@ -225,9 +221,7 @@ class Machine:
             with pytest.raises(PreconditionFailedError):
                 call()
             return
-        self._change(
-            bucket, lambda vid: now.put(bucket.name, key, body, vid), call, lambda info: info.version_id
-        )
+        self._change(bucket, lambda vid: now.put(bucket.name, key, body, vid), call, lambda info: info.version_id)
 
     def _put_many(self, bucket: Bucket, _: str, argument: int) -> None:
         items = [(key, self._body(argument + number)) for number, key in enumerate(KEYS)]
@@ -239,9 +233,7 @@ class Machine:
                 state = state.put(bucket.name, key, body, version_ids[number] if version_ids else None)
             return state
 
-        self._change(
-            bucket, after, lambda: bucket.put_many(items), lambda infos: [info.version_id for info in infos]
-        )
+        self._change(bucket, after, lambda: bucket.put_many(items), lambda infos: [info.version_id for info in infos])
 
     def _put_large(self, bucket: Bucket, key: str, argument: int) -> None:
         body, now = self._body(argument) + b"%d" % self.counter * 90_000, self.history[-1]
@@ -320,9 +312,7 @@ class Machine:
         parts = tuple(sorted({**dict(parts), number: hashlib.md5(body).digest()}.items()))
         self._change(
             bucket,
-            lambda _: State(
-                now.versioning, now.objects, {**now.uploads, upload_id: (bucket.name, key, parts)}
-            ),
+            lambda _: State(now.versioning, now.objects, {**now.uploads, upload_id: (bucket.name, key, parts)}),
             lambda: bucket.put_part(key, upload_id, number, body),
         )
         self.bodies = {**getattr(self, "bodies", {}), hashlib.md5(body).digest(): body}
@@ -405,6 +395,15 @@ def test_nothing_acknowledged_is_lost(lives: list[Life], seed: int) -> None:
     with machine(seed) as vault:
         for life in lives:
             vault.live(life)
+
+
+def test_tags_of_a_noncurrent_version_outlive_its_compaction() -> None:
+    """Story: the copy of a noncurrent version, replayed after a power cut, made its index entry anew, and forgot that
+    tags had been set on it."""
+    versioned = list(BUCKETS).index("versioned")
+    with machine(0) as vault:
+        vault.live(Life([("put", versioned), ("tag", versioned + 16 * 14), ("compact", 16)]))
+        vault.live(Life([("put", versioned), ("compact", 16)]))
 
 
 def script(seed: int) -> list[tuple[str, int]]:

@@ -379,14 +379,22 @@ class IndexWriter:
 
     def get(self, key: bytes) -> bytes | None:
         """Return the value of an entry, None if there is none."""
-        value = _get(self._recent, key)
-        if value is None:
-            value = _get(self._index, key)
+        if len(key) <= SHORT_KEY_MAX:
+            value = self._recent.get(key)
+            if value is None:
+                value = self._index.get(key)
+        else:
+            value = _get(self._recent, key)
+            if value is None:
+                value = _get(self._index, key)
         return value or None
 
     def put(self, key: bytes, value: bytes) -> None:
         """Set an entry; only the interpreter of records may."""
-        put_any(self._recent, key, value)
+        if len(key) <= SHORT_KEY_MAX:
+            self._recent.put(key, value)
+        else:
+            put_any(self._recent, key, value)
 
     def delete(self, key: bytes) -> None:
         """Remove an entry, leaving a tombstone until the next checkpoint."""

@@ -35,6 +35,10 @@ class Blob(np.ndarray[Any, np.dtype[np.uint8]]):
     _source: ObjectInfo | tuple[Bucket, bytes, bytes]
     """The info, or what it is made from when it is asked for: bucket, key and index entry."""
 
+    if TYPE_CHECKING:
+        # numpy's stubs say so only from Python 3.12 on; `memoryview(blob)` and `bytes(blob)` are part of the contract.
+        def __buffer__(self, flags: int, /) -> memoryview: ...
+
     @property
     def info(self) -> ObjectInfo:
         """What is known of the object version these bytes are from."""

@@ -69,6 +69,7 @@ ENTRY_PLACE = struct.Struct("<24xQ16xIQ4xII")
 assert ENTRY_PLACE.size == ENTRY.size
 _ENTRY_BODY = struct.Struct("<BBHQqQ16sIQIII")
 META = struct.Struct("<16sHBBQ")
+_U32 = struct.Struct("<I")
 _U32BE = struct.Struct(">I")
 _U64BE = struct.Struct(">Q")
 _PART_KEY = struct.Struct(">QH")
@@ -102,9 +103,11 @@ class Entry(NamedTuple):
 
 def encode_entry(key: bytes, entry: Entry) -> bytes:
     """Return the value of an index entry under `key`."""
-    flags, parts, *rest = entry
-    body = _ENTRY_BODY.pack(flags, 0, parts, *rest)
-    return crc32c(body, crc32c(key)).to_bytes(4, "little") + body
+    flags, parts, sequence, modified_ns, size, etag, segment_id, offset, length, body_offset, crc = entry
+    body = _ENTRY_BODY.pack(
+        flags, 0, parts, sequence, modified_ns, size, etag, segment_id, offset, length, body_offset, crc
+    )
+    return _U32.pack(crc32c(body, crc32c(key))) + body
 
 
 def decode_entry(key: bytes, value: bytes) -> Entry:

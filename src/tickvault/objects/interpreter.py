@@ -77,6 +77,9 @@ class ObjectInterpreter:
                         self._dead(writer, bucket_id, key, replaced)
                 writer.put(index_key, encode_entry(index_key, entry))
             else:
+                if flags & FLAG_RELOCATED and writer.get(entries.attributes_key(bucket_id, key, sequence)) is not None:
+                    # A copy may stand behind the attributes that were set on its original.
+                    entry = entry._replace(flags=entry_flags | ENTRY_ATTRIBUTES)
                 self._add_version(writer, bucket_id, key, entry)
         elif kind == Kind.DELETE_MARKER:
             entry_flags = ENTRY_MARKER | (0 if aux & AUX_VERSIONED else ENTRY_NULL)

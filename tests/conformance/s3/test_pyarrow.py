@@ -92,7 +92,7 @@ def test_metadata(endpoint, s3, bucket):
     assert (head["CacheControl"], head["ContentLanguage"]) == ("no-cache", "en")
     assert s3.head_object(Bucket=bucket, Key="default")["ContentType"] == "text/csv"
     with file_system_.open_input_stream(f"{bucket}/k") as stream:
-        assert stream.metadata() == b"no-cache"
+        assert stream.metadata()["Cache-Control"] == b"no-cache"
 
 
 def test_a_partitioned_data_set(s3fs, bucket):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -84,7 +85,7 @@ def as_one_group(disk: HeldDisk, bucket: Bucket, calls: list[Callable[[], Any]])
 
 
 def test_a_group_is_one_write_in_the_order_of_arrival(disk: HeldDisk, bucket: Bucket) -> None:
-    infos = as_one_group(disk, bucket, [lambda number=number: bucket.put(f"k{number}", b"x") for number in range(20)])
+    infos = as_one_group(disk, bucket, [partial(bucket.put, f"k{number}", b"x") for number in range(20)])
     assert all(isinstance(info, tv.ObjectInfo) for info in infos)
     sequences = sorted(info.sequence for info in infos)
     assert sequences == list(range(sequences[0], sequences[0] + 20))
@@ -137,7 +138,7 @@ def test_one_that_fails_hurts_no_other(disk: HeldDisk, bucket: Bucket) -> None:
 
 def test_conditions_are_checked_against_the_same_group(disk: HeldDisk, bucket: Bucket) -> None:
     outcomes = as_one_group(
-        disk, bucket, [lambda number=number: bucket.put("k", b"%d" % number, if_none_match="*") for number in range(10)]
+        disk, bucket, [partial(bucket.put, "k", b"%d" % number, if_none_match="*") for number in range(10)]
     )
     (winner,) = [number for number, outcome in enumerate(outcomes) if isinstance(outcome, tv.ObjectInfo)]
     assert bucket.get("k") == b"%d" % winner
@@ -230,7 +231,12 @@ def test_a_callback_that_raises_stops_nothing(bucket: Bucket) -> None:
         bucket.store.submit(bucket.put_operation(f"sound{number}", b""), inbox)
     inbox.wait(6)
     done = threading.Event()
-    thread = threading.Thread(target=lambda: (bucket.put("later", b""), done.set()), daemon=True)
+
+    def write() -> None:
+        bucket.put("later", b"")
+        done.set()
+
+    thread = threading.Thread(target=write, daemon=True)
     thread.start()
     assert done.wait(20)
     assert len(list(bucket.list())) == 7

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 import tickvault as tv
-from tickvault.objects import lifecycle_runner
+from tickvault.objects import lifecycle, lifecycle_runner
 from tickvault.objects.bucket import Bucket
 from tickvault.objects.lifecycle_runner import LOCK_FILE, LifecycleRunner
 from tickvault.seam.disk import FileLock
@@ -81,7 +81,7 @@ def test_stopping_is_prompt_leaves_the_lock_and_may_be_repeated(bucket: Bucket) 
 
 def test_an_error_is_kept_and_the_next_run_made(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
     failures = [tv.BusyError("not now")]
-    original = lifecycle_runner.run_lifecycle
+    original = lifecycle.run_lifecycle
     monkeypatch.setattr(
         lifecycle_runner,
         "run_lifecycle",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -74,7 +75,7 @@ def test_any_key_of_1_to_1024_bytes_is_kept_as_it_is(bucket: Bucket, key: str) -
     ],
 )
 def test_keys_that_are_refused_by_every_verb(bucket: Bucket, key: Any, words: str) -> None:
-    verbs = [
+    verbs: list[Callable[[], object]] = [
         lambda: bucket.put(key, b""),
         lambda: bucket.put_many([("good", b""), (key, b"")]),
         lambda: bucket.open_writer(key),

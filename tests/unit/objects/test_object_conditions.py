@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -35,12 +36,16 @@ def race(count: int, attempt: Callable[[int], object]) -> list[object]:
     return outcomes
 
 
+def put_new(target: Bucket, key: str, number: int) -> tv.ObjectInfo:
+    return target.put(key, b"%d" % number, if_none_match="*")
+
+
 @pytest.mark.parametrize("versioning", [False, True])
 def test_one_thread_creates(vault: tv.Vault, versioning: bool) -> None:
     target = vault.create_bucket("raced", versioning=versioning)
     for turn in range(5):
         key = f"k{turn}"
-        outcomes = race(8, lambda number, key=key: target.put(key, b"%d" % number, if_none_match="*"))
+        outcomes = race(8, partial(put_new, target, key))
         winners = [number for number, outcome in enumerate(outcomes) if isinstance(outcome, tv.ObjectInfo)]
         assert len(winners) == 1
         assert sum(isinstance(outcome, tv.PreconditionFailedError) for outcome in outcomes) == 7

@@ -20,6 +20,7 @@ from tickvault.doors.s3.xml import Element, document, tag
 RULE_COUNT_MAX = 100
 METHODS = ("GET", "PUT", "POST", "DELETE", "HEAD")
 _VARY = "Origin, Access-Control-Request-Headers, Access-Control-Request-Method"
+_HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'+.^_`|~-]+").fullmatch
 
 CorsRule = Mapping[str, Any]
 
@@ -30,8 +31,8 @@ def from_element(root: Element) -> dict[str, Any]:
     Raises
     ------
     S3Error
-        ``MalformedXML``; ``InvalidRequest`` for a method S3 does not know, or two wildcards in one origin or
-        header.
+        ``MalformedXML``; ``InvalidRequest`` for a method S3 does not know, two wildcards in one origin or
+        header, or an exposed header that is none.
     """
     rules = []
     for element in root.children:
@@ -51,6 +52,11 @@ def from_element(root: Element) -> dict[str, Any]:
         for pattern, kind in [(o, "AllowedOrigin") for o in origins] + [(h, "AllowedHeader") for h in headers]:
             if pattern.count("*") > 1:
                 raise S3Error("InvalidRequest", f'{kind} "{pattern}" can not have more than one wildcard.')
+        exposed = [child.text.strip() for child in element.all("ExposeHeader")]
+        for name in exposed:
+            # They are sent as they stand: a line break in one would spoil every answer to that origin.
+            if not _HEADER_NAME(name):
+                raise S3Error("InvalidRequest", f'ExposeHeader "{name}" is not the name of a header.')
         age = element.value("MaxAgeSeconds")
         if age is not None and not (age.isascii() and age.isdigit() and len(age) <= 9):
             raise S3Error("MalformedXML")
@@ -60,7 +66,7 @@ def from_element(root: Element) -> dict[str, Any]:
                 "allowed_origins": origins,
                 "allowed_methods": methods,
                 "allowed_headers": headers,
-                "expose_headers": [child.text.strip() for child in element.all("ExposeHeader")],
+                "expose_headers": exposed,
                 "max_age_seconds": None if age is None else int(age),
             }
         )

@@ -116,10 +116,10 @@ def test_many_committers_lose_nothing() -> None:
 def test_a_wait_that_runs_out_withdraws_the_operation() -> None:
     async def main() -> None:
         store = Committer()
-        bridge = CommitBridge(asyncio.get_running_loop(), timeout_s=0.1)
+        bridge = CommitBridge(asyncio.get_running_loop(), timeout_s=2)
         waiting = bridge.submit(store, Change(1))
-        await asyncio.sleep(0.2)
-        assert store.queue[0][0].cancelled
+        while not store.queue[0][0].cancelled:
+            await asyncio.sleep(0.01)
         assert not waiting.done()  # it may have begun: its outcome is waited for
         store.commit_all()
         with pytest.raises(BusyError, match="withdrawn"):
@@ -135,7 +135,7 @@ def test_a_commit_that_hangs_does_not_hang_its_waiter() -> None:
         started = time.monotonic()
         with pytest.raises(BusyError):
             await bridge.submit(store, Change(1))
-        assert 0.15 < time.monotonic() - started < 1
+        assert 0.15 < time.monotonic() - started < 10
         store.commit_all()  # the late outcome has nobody to go to
         await asyncio.sleep(0)
         assert not bridge._waits
