@@ -1,8 +1,8 @@
 """Writers that are killed at any instant, and the one who checks what they were told.
 
-Run as a program (``python kill_rounds.py FOLDER ROUNDS SEED``): it forks four writers on one vault, lets them work for a
-moment, kills one, some or all with SIGKILL, checks every acknowledgement, replaces the dead, and so on.  It prints one
-JSON object with what it counted; a lost or half-visible write ends it with a message and exit status 1.
+Run as a program (``python kill_rounds.py FOLDER ROUNDS SEED``): it forks four writers on one vault, lets them work for
+a moment, kills one, some or all with SIGKILL, checks every acknowledgement, replaces the dead, and so on.  It prints
+one JSON object with what it counted; a lost or half-visible write ends it with a message and exit status 1.
 
 A writer notes in its own log file (one ``write`` each, which outlives its process) what it is about to do and, after
 the call returned, that it was done.  What it was about to do when it died may be there or not, but never in part.

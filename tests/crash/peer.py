@@ -1,7 +1,8 @@
 """Another process that has the vault open: `Peer` starts it and asks it to do things, one at a time.
 
 Run as a program (``python peer.py FOLDER``) it opens the vault, and answers each line on its standard input with one on
-its standard output, both JSON: ``["put", bucket, key, size]`` gives ``{"result": …}`` or ``{"error": class, "message": …}``.
+its standard output, both JSON: ``["put", bucket, key, size]`` gives ``{"result": …}`` or
+``{"error": class, "message": …}``.
 """
 
 from __future__ import annotations

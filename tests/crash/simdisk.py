@@ -1,10 +1,10 @@
 """A disk that can lose its power, and a machine that can boot again.
 
 `SimDisk` runs the engine on real files, so that mapping and LMDB work, and keeps beside each file what of it would
-survive a power cut: the content at its last sync, and the writes since.  `crash` then keeps, drops, tears (at sectors of
-512 bytes) or garbles each unsynced write on its own, and takes back names (creations, renames, removals) that no sync of
-their directory made durable.  It is also where faults come from: a full disk, an I/O error at a sync, a sync that lies,
-and the power going off at the k-th operation.
+survive a power cut: the content at its last sync, and the writes since.  `crash` then keeps, drops, tears (at sectors
+of 512 bytes) or garbles each unsynced write on its own, and takes back names (creations, renames, removals) that no
+sync of their directory made durable.  It is also where faults come from: a full disk, an I/O error at a sync, a sync
+that lies, and the power going off at the k-th operation.
 
 Files that do not pass the seam (LMDB's, the format file, the lock files) stay as they are; the `recent` environment,
 which is never synced, must be distrusted because the machine's boot id changed.

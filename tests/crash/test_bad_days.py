@@ -69,7 +69,7 @@ def child(number):
         raw.put(f"child{number}/{n}", b"c" * n)
     raw.put(f"child{number}/large", b"y" * 300_000)
     try:
-        raw.put("race", b"%d" % number, if_none_match="*")
+        raw.put("race", b"%d" % number, if_none_match=r"*")
     except tv.PreconditionFailedError:
         pass
     vault.close()
@@ -272,7 +272,7 @@ def test_two_pid_namespaces_on_one_vault_are_refused_with_words(tmp_path: Path, 
     folder = tmp_path / "vault"
     with tv.open(folder, options=OPTIONS) as vault:
         vault.create_bucket("raw").put("k", b"x")
-        with pytest.raises(PeerError, match="FormatError.*namespace|StorageError.*/proc") as refused:
+        with pytest.raises(PeerError, match=r"FormatError.*namespace|StorageError.*/proc") as refused:
             Peer(folder, launcher)
         assert refused.value.kind != "Died"
         vault["raw"].put("k2", b"x")

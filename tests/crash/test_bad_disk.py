@@ -49,7 +49,7 @@ def test_a_failed_sync_at_any_place_refuses_writes_and_loses_nothing(after: str)
                 continue
             refused += 1
             assert isinstance(error, tv.PoisonedError), f"sync {number}: {error!r}"
-            with pytest.raises(tv.PoisonedError, match="opened again|open it again|reopen"):
+            with pytest.raises(tv.PoisonedError, match=r"opened again|open it again|reopen"):
                 vault.store.bucket("plain").put("later", b"x")
             if after == "close":
                 vault.store.close()
@@ -75,7 +75,7 @@ def test_after_a_failed_sync_every_process_refuses_writes_and_reads_go_on(tmp_pa
         disk.fail_sync(1)
         with pytest.raises(tv.PoisonedError):
             raw.put("lost", b"x")
-        with pytest.raises(PeerError, match="PoisonedError.*refuses writes"):
+        with pytest.raises(PeerError, match=r"PoisonedError.*refuses writes"):
             other.ask("put", "raw", "refused", 10)
         with pytest.raises(tv.PoisonedError):
             raw.put("refused", b"x")
@@ -203,9 +203,9 @@ def test_a_file_system_mounted_read_only_is_refused_with_words(small_disk: Path)
     with tv.open(small_disk / "vault", options=OPTIONS) as vault:
         vault.create_bucket("raw").put("k", b"x")
     subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
-    with pytest.raises(tv.StorageError, match="read-only|Read-only"):
+    with pytest.raises(tv.StorageError, match=r"read-only|Read-only"):
         tv.open(small_disk / "vault", options=OPTIONS)
-    with pytest.raises(tv.StorageError, match="read-only|Read-only"):
+    with pytest.raises(tv.StorageError, match=r"read-only|Read-only"):
         tv.open(small_disk / "new", options=OPTIONS)
 
 

@@ -75,7 +75,10 @@ def places(path: Path, count: int, rng: random.Random) -> Iterator[tuple[int, in
 
 
 def damaged_keys(vault: tv.Vault) -> list[str]:
-    """Read every object: what is handed out must be right, and an error must name the object. Return what is damaged."""
+    """Read every object: what is handed out must be right, and an error must name the object.
+
+    Returns the keys of what is damaged.
+    """
     raw = vault["raw"]
     damaged = []
     for key, size in {**OBJECTS, "parts": 5000}.items():
@@ -349,20 +352,20 @@ def test_a_newer_format_is_refused_with_words(folder: Path) -> None:
     path = folder / "format.json"
     raw = json.loads(path.read_text())
     path.write_text(json.dumps({**raw, "format": raw["format"] + 1}))
-    with pytest.raises(tv.FormatError, match="[Uu]pgrade tickvault"):
+    with pytest.raises(tv.FormatError, match=r"[Uu]pgrade tickvault"):
         tv.open(folder, options=OPTIONS)
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"format": "x"}', "null", '{"format": 1}'])
 def test_a_damaged_format_file_is_told(folder: Path, content: str) -> None:
     (folder / "format.json").write_text(content)
-    with pytest.raises(tv.FormatError, match="format.json is damaged"):
+    with pytest.raises(tv.FormatError, match=r"format.json is damaged"):
         tv.open(folder, options=OPTIONS)
 
 
 def test_a_folder_with_other_files_is_not_taken_for_a_new_vault(tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("years of work")
-    with pytest.raises(tv.FormatError, match="thesis.txt"):
+    with pytest.raises(tv.FormatError, match=r"thesis.txt"):
         tv.open(tmp_path, options=OPTIONS)
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
     with pytest.raises(tv.FormatError, match="is a file"):

@@ -169,6 +169,7 @@ class Engine:
                 self.control.join(self.host.boot_id(), self.host.pid_namespace(), self.path)
                 self.segments.manifest.load(exclusive=False)
                 self.index.open()
+            self.segments.keep_reserve()
         except BaseException:
             self._abandon()
             raise
@@ -184,7 +185,6 @@ class Engine:
         self.unsynced = self.control.unsynced
         self._entries = int(self.index.recent.stat()["entries"])
         self.closed = False
-        self.segments.keep_reserve()
         if self.unsynced:
             self.upkeep.wake()
 
@@ -216,6 +216,7 @@ class Engine:
             self._open_lock.acquire()
             alone = self._use_lock.acquire(wait=False)
             if alone and not self.control.poisoned:
+                recovery.clear_uncommitted(self)
                 self.checkpoint()
         except (SyncError, TickVaultError):
             # The next opener replays from the last checkpoint; nothing is lost by not making one now.

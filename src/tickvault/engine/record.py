@@ -77,6 +77,10 @@ class Record(NamedTuple):
     intact: bool = True
     """False where the checksum did not hold; only replay and scrub see such records."""
 
+    def place(self, segment_id: int, offset: int) -> Location:
+        """Return the location of this record, the same that its commit gave it."""
+        return Location(segment_id, offset, self.length, self.body_offset, self.crc if self.body_offset else 0)
+
 
 class Batch(NamedTuple):
     """A decoded batch header and its place."""

@@ -19,10 +19,11 @@ from tickvault.engine.checkpoint import run_checkpoint
 from tickvault.engine.format import FORMAT_FILE
 from tickvault.engine.index import KEY_CHECKPOINT, KEY_TAIL, IndexWriter, Tail
 from tickvault.engine.manifest import SegmentKind
-from tickvault.engine.record import ALIGNMENT, Location
+from tickvault.engine.record import ALIGNMENT, HEADER_SIZE
 from tickvault.engine.replay import Damage, Position, Walk, sound_records
 from tickvault.engine.segments import SEGMENT_HEADER_SIZE
 from tickvault.errors import IntegrityError
+from tickvault.seam.disk import SyncError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -104,6 +105,7 @@ def open_exclusive(
         try:
             engine.index.open(alone=True)
             engine.index.probe()
+            clear_uncommitted(engine)
             return RecoveryReport()
         except IntegrityError:
             engine.index.close()
@@ -146,6 +148,21 @@ def _matches(engine: Engine, identity: dict[str, object], name: str, path: str) 
         and identity.get("format") == _format_made(engine)
         and identity.get(name) == found
     )
+
+
+def clear_uncommitted(engine: Engine) -> None:
+    """Strike out a batch behind the tail: whoever wrote it was killed before it was committed. The caller is alone.
+
+    Nobody was told of it and everybody has seen the vault without it, so a later rebuild must not bring it back.
+    """
+    tail = engine.tail()
+    fd = engine.segments.fd(tail.segment_id)
+    if any(engine.disk.pread(fd, HEADER_SIZE, tail.offset)):
+        try:
+            engine.disk.write_synced(fd, [bytes(HEADER_SIZE)], tail.offset)
+        except SyncError:
+            engine.control.poison()
+            raise
 
 
 def _start_new(engine: Engine) -> RecoveryReport:
@@ -262,7 +279,7 @@ def _apply_batches(
                 record.time_ns,
                 record.aux,
                 len(record.body),
-                Location(entry.segment_id, offset, record.length, record.body_offset, record.crc),
+                record.place(entry.segment_id, offset),
             )
             pending += 1
             since_checkpoint += 1

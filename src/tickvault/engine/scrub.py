@@ -21,7 +21,7 @@ import lmdb
 from tickvault.engine.bodies import frame_count, verified_extent
 from tickvault.engine.compaction import maintenance_lock
 from tickvault.engine.index import META_PREFIX, Index, IndexWriter, MergedScan, Tail, index_error
-from tickvault.engine.record import FRAME_SIZE, Location, decode_record
+from tickvault.engine.record import FRAME_SIZE, decode_record
 from tickvault.engine.replay import Damage, Position, Walk, sound_records
 from tickvault.errors import IntegrityError
 
@@ -107,7 +107,7 @@ class _Shadow:
                         record.time_ns,
                         record.aux,
                         len(record.body),
-                        Location(entry.segment_id, offset, record.length, record.body_offset, record.crc),
+                        record.place(entry.segment_id, offset),
                     )
                     self.records += 1
                     pending += 1

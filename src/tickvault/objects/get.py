@@ -213,7 +213,7 @@ class ObjectReader:
                     return False
         return True
 
-    def chunks(self, start: int = 0, end: int | None = None, chunk_size: int = 1 << 20) -> Iterator[memoryview]:
+    def chunks(self, start: int = 0, end: int | None = None, chunk_size: int = 512 * 1024) -> Iterator[memoryview]:
         """Iterate over verified views of a range, each at most `chunk_size` bytes, read as they are asked for.
 
         Raises

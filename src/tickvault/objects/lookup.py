@@ -63,10 +63,12 @@ def find_version(reader: Reader, bucket_id: int, key: bytes, version_id: str) ->
 class DeletedError(NotFoundError):
     """The current (or named) version is a delete marker."""
 
-    def __init__(self, message: str, version_id: str) -> None:
+    def __init__(self, message: str, version_id: str, modified_ns: int) -> None:
         super().__init__(message)
         self.delete_marker = True
         self.version_id = version_id
+        self.modified_ns = modified_ns
+        """When the delete marker was made."""
 
 
 def require_version(
@@ -92,13 +94,16 @@ def require_version(
             raise DeletedError(
                 f"object {bucket_name}/{text} was deleted; its versions are kept",
                 entries.version_id_of(newest.sequence, newest.flags),
+                newest.modified_ns,
             )
         raise NotFoundError(f"object {bucket_name}/{text} does not exist")
     found = find_version(reader, bucket_id, key, version_id)
     if found is None:
         raise VersionNotFoundError(f"object {bucket_name}/{text} has no version {version_id!r}")
     if found[0].flags & ENTRY_MARKER:
-        raise DeletedError(f"version {version_id} of {bucket_name}/{text} is a delete marker", version_id)
+        raise DeletedError(
+            f"version {version_id} of {bucket_name}/{text} is a delete marker", version_id, found[0].modified_ns
+        )
     return found
 
 

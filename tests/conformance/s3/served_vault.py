@@ -82,6 +82,8 @@ def serving(path, *options):
             process.kill()
             process.wait()
         process.stdout.close()
+    # A server that met something nobody foresaw says so at length.
+    assert "Traceback" not in words.read_text()
 
 
 def program(name, package):
