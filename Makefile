@@ -22,14 +22,14 @@ test: $(VENV)/.installed-dev ## Run the tests, in parallel
 check: lint test ## Format, lint, types, import contract, tests: what has to pass before a commit
 
 lint: $(VENV)/.installed-dev ## Format, lint, types and the import contract, without the tests
-	$(VENV)/bin/ruff format --check .
-	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check src tests
+	$(VENV)/bin/ruff check src tests
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports
 
 format: $(VENV)/.installed-dev ## Format the code and mend what lint can mend
-	$(VENV)/bin/ruff format .
-	$(VENV)/bin/ruff check --fix .
+	$(VENV)/bin/ruff format src tests
+	$(VENV)/bin/ruff check --fix src tests
 
 docs: $(VENV)/.installed-dev ## Make the pages that are made from the code
 	$(VENV)/bin/python -m tickvault.cli.reference > docs/reference/cli.md

@@ -401,6 +401,17 @@ def test_tags_of_a_noncurrent_version_outlive_its_compaction() -> None:
         vault.live(Life([("put", versioned), ("compact", 16)]))
 
 
+def test_a_manifest_entry_of_a_killed_process_is_synced_before_one_is_put_behind_it() -> None:
+    """Story: a process was killed between writing a manifest entry and syncing it. The next process put its own entry
+    behind it; the power went off, the second entry was on the disk and the first was not, and the vault did not open."""
+    steps = [("put", 0), ("put", 0), ("put", 16 * 4)]
+    for kill in range(5, 16):
+        for cut in range(5, 20):
+            with machine(cut) as vault:
+                vault.live(Life(steps, "kill", kill))
+                vault.live(Life(steps, "power", cut))
+
+
 def test_a_write_that_was_seen_not_to_be_made_stays_unmade() -> None:
     """Story: a process was killed between writing its batch and committing it. The vault opened without the batch, as
     it must; but its bytes were still behind the journal's end, and a rebuild of the index found them there."""
