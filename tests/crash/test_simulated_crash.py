@@ -32,7 +32,7 @@ from tickvault.errors import PreconditionFailedError, TickVaultError
 from tickvault.objects.bucket import Bucket
 from tickvault.objects.store import ObjectStore, open_store
 
-EXAMPLES = int(os.environ.get("TICKVAULT_CRASH_EXAMPLES", "120"))
+EXAMPLES = int(os.environ.get("TICKVAULT_CRASH_EXAMPLES", "300"))
 
 OPTIONS = EngineOptions(
     segment_size_first=32 * 1024,
@@ -403,13 +403,14 @@ def test_tags_of_a_noncurrent_version_outlive_its_compaction() -> None:
 
 def test_a_manifest_entry_of_a_killed_process_is_synced_before_one_is_put_behind_it() -> None:
     """Story: a process was killed between writing a manifest entry and syncing it. The next process put its own entry
-    behind it; the power went off, the second entry was on the disk and the first was not, and the vault did not open."""
+    behind it; the power went off with the second entry on the disk and the first not, and the vault did not open."""
     steps = [("put", 0), ("put", 0), ("put", 16 * 4)]
-    for kill in range(5, 16):
-        for cut in range(5, 20):
-            with machine(cut) as vault:
-                vault.live(Life(steps, "kill", kill))
-                vault.live(Life(steps, "power", cut))
+    for kill in range(10, 15):
+        for cut in range(10, 15):
+            for seed in range(8):
+                with machine(seed) as vault:
+                    vault.live(Life(steps, "kill", kill))
+                    vault.live(Life(steps, "power", cut))
 
 
 def test_a_write_that_was_seen_not_to_be_made_stays_unmade() -> None:

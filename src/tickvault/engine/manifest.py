@@ -65,6 +65,7 @@ class Manifest:
         """What stood where an exclusive load found no sound last entry."""
         self.last_id = 0
         self._offset = 0
+        self._synced = 0
         self._chain = 0
 
     def load(self, *, exclusive: bool) -> None:
@@ -144,11 +145,15 @@ class Manifest:
         raw = self.encode(kind, entry)
         fd = self._disk.open(self.path)
         try:
+            if self._offset != self._synced:
+                # Others made the entries before this one, and may have been killed before they synced them.
+                self._disk.sync(fd)
             self._disk.pwritev(fd, [raw], self._offset)
             self._disk.sync(fd)
         finally:
             self._disk.close(fd)
         self._take(raw)
+        self._synced = self._offset
 
     def rewrite(self) -> None:
         """Write what was read into a new file, synced, in the place of the old one."""

@@ -13,6 +13,7 @@ import os
 import random
 import shutil
 import socket
+import ssl
 import threading
 import time
 import urllib.parse
@@ -24,7 +25,7 @@ import pytest
 from botocore.auth import S3SigV4Auth, S3SigV4QueryAuth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
-from served_vault import fetch, serving
+from served_vault import fetch, self_made_certificate, serving
 
 MIB = 1 << 20
 
@@ -767,3 +768,17 @@ def test_an_upload_of_nothing_is_invited_too(served, sign, bucket):
         while received.count(b"\r\n\r\n") < 2:
             received += connection.recv(4096)
     assert received.startswith(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n")
+
+
+def test_a_server_of_tls_does_not_wait_for_idle_clients_to_agree_to_its_end(tmp_path):
+    """One that kept its connection for later held the end up for 30 s."""
+    certificate, key = self_made_certificate(tmp_path)
+    context = ssl.create_default_context(cafile=str(certificate))
+    with serving(tmp_path / "vault", "--cert", certificate, "--key", key) as served:
+        connection = socket.create_connection((served.host, served.port), timeout=20)
+        idle = context.wrap_socket(connection, server_hostname="localhost")
+        idle.sendall(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n")
+        assert idle.recv(12) == b"HTTP/1.1 403"
+        told = time.monotonic()
+    assert time.monotonic() - told < 20
+    idle.close()
