@@ -67,7 +67,7 @@ def listening_options(command: F) -> F:
     help="Region that buckets report.",
 )
 @click.option(
-    "--allow-anonymous", is_flag=True, help="Answer unsigned requests too: whoever connects reads and writes."
+    "--allow-anonymous", is_flag=True, help="Answer unsigned requests too, as far as canned ACLs let everybody read."
 )
 @json_option
 def serve(
