@@ -14,6 +14,7 @@ from typing import Any
 
 import click
 
+from tickvault._version import __version__
 from tickvault.cli import terminal
 from tickvault.cli.backup import backup
 from tickvault.cli.bench import bench
@@ -126,6 +127,7 @@ def _discard_stdout() -> None:
 
 
 @click.group(cls=_Application, invoke_without_command=True, context_settings={"max_content_width": 100})
+@click.version_option(__version__, message="tickvault %(version)s", help="Print the release and end.")
 @click.pass_context
 def main(context: click.Context) -> None:
     """One store for the whole life of a trade.

@@ -16,14 +16,16 @@ _DEAD_RATIO_MIN = 0.3
 
 
 @click.command()
-@click.option("--all", "every", is_flag=True, help="Rewrite every segment, however little of it is dead.")
+@click.option("--all", "every", is_flag=True, help="Rewrite every full segment, however little of it is dead.")
 @vault_option
 @json_option
 def compact(*, every: bool, vault_dir: str, as_json: bool) -> None:
     """Give back the space of deleted and overwritten objects.
 
-    Segments of which at least three tenths are dead are rewritten. Safe while servers and other commands use
-    the vault. What a reader holds stays readable.
+    Segments of which at least three tenths are dead are rewritten, never the one that is being written: in a
+    fresh vault even --all moves nothing. Safe while servers and other commands use the vault. What a reader
+    holds stays readable; the disk gets the space back when every process that has a segment mapped has let
+    go of it, a second or so later.
 
     \b
     Examples:

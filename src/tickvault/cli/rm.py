@@ -15,7 +15,8 @@ from tickvault.cli import terminal
 from tickvault.cli.options import json_option, open_vault, recursive_option, vault_option, version_id_option
 from tickvault.cli.places import Place, parse_object, parse_place
 from tickvault.cli.records import delete_record
-from tickvault.errors import InvalidInputError, NotFoundError
+from tickvault.errors import IntegrityError, InvalidInputError, NotFoundError, VersionNotFoundError
+from tickvault.objects.lookup import DeletedError
 from tickvault.objects.model import DeleteResult
 
 if TYPE_CHECKING:
@@ -101,15 +102,29 @@ def _targets(
 
 def _remove(bucket: Bucket, targets: Iterator[Target], *, strict: bool, dry_run: bool) -> Iterator[DeleteResult]:
     while batch := list(islice(targets, _BATCH_SIZE)):
+        if strict:
+            for key, version_id in batch:
+                _require(bucket, key, version_id)
         if dry_run:
             for key, version_id in batch:
-                if strict:
-                    bucket.head(key, version_id=version_id)
                 yield DeleteResult(key, version_id, delete_marker=False, existed=True)
             continue
         for result in bucket.delete_many(batch):
             if not isinstance(result, DeleteResult):
                 raise result
-            if strict and not result.existed and not result.delete_marker:
+            if strict and not result.existed:  # gone since it was looked for
                 raise NotFoundError(f"no object {bucket.name}/{result.key}; nothing was removed")
             yield result
+
+
+def _require(bucket: Bucket, key: str, version_id: str | None) -> None:
+    """Refuse what is not there, before a delete marker is made for it."""
+    try:
+        bucket.head(key, version_id=version_id)
+    except IntegrityError:
+        pass  # what is damaged is there, and may go
+    except DeletedError:
+        if version_id is None:
+            raise
+    except VersionNotFoundError as error:
+        raise VersionNotFoundError(f"{error}; nothing was removed") from None

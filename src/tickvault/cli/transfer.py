@@ -7,6 +7,7 @@ bounded by `PENDING_MAX` inline bodies and one piece of a large one.
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 import stat
@@ -162,6 +163,9 @@ def download_to_file(
     target = os.path.realpath(path)
     if os.path.isdir(target):
         raise InvalidInputError(f"{path!r} is a folder; name a file in it, such as {os.path.join(path, 'copy')!r}")
+    for folder in (os.path.dirname(path), os.path.dirname(target)):
+        if folder and not os.path.isdir(folder):
+            raise FileNotFoundError(errno.ENOENT, "no such folder", folder)
     if os.path.exists(target) and not os.path.isfile(target):
         with open(target, "wb") as device:  # a pipe or a device is written to, never replaced
             return download(bucket, key, device, version_id=version_id, span=span, on_bytes=on_bytes)

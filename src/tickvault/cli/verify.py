@@ -50,6 +50,8 @@ def verify(*, no_heal: bool, vault_dir: str, as_json: bool) -> None:
             terminal.answer(terminal.printable(f"{one['bucket']}/{one['key']}{version}: {one['text']}"))
         for place in report.damaged_places:
             terminal.answer(f"segment {place.segment_id}, byte {place.offset:,}: {place.text}")
+        for line in report.noted_damage:
+            terminal.answer(terminal.printable(f"noted by an earlier recovery: {line}"))
     _conclude(vault_dir, report)
 
 
@@ -74,6 +76,16 @@ def _conclude(vault_dir: str, report: ScrubReport) -> None:
         faults.append(f"{len(report.damaged_objects):,} of {checked} damaged")
     if report.damaged_places:
         faults.append(f"{terminal.count(len(report.damaged_places), 'damaged place')} in the segments")
+    if report.noted_damage:
+        faults.append(
+            f"{terminal.count(len(report.noted_damage), 'damaged place')} that a recovery went around; restore a backup, "
+            "or remove damage.txt from the vault's folder to accept the loss"
+        )
     if left := report.index_differences - report.healed:
-        faults.append(f"{_entries(left)}; to mend them run it without --no-heal")
+        advice = (
+            "nothing is mended while the segments are damaged: restore a backup or put the objects again"
+            if report.damaged_places
+            else "to mend them run it without --no-heal"
+        )
+        faults.append(f"{_entries(left)}; {advice}")
     raise IntegrityError(f"verify {vault_dir}: {'; '.join(faults)}")

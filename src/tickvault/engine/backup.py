@@ -18,12 +18,14 @@ from typing import TYPE_CHECKING, Any
 from crc32c import crc32c
 
 from tickvault.engine.compaction import maintenance_lock
+from tickvault.engine.control import ControlPage
 from tickvault.engine.format import FORMAT_VERSION, create_format
-from tickvault.engine.manifest import SegmentKind
-from tickvault.engine.replay import Walk
+from tickvault.engine.manifest import SegmentEntry, SegmentKind
+from tickvault.engine.replay import Walk, sound_records
+from tickvault.engine.scrub import check_object
 from tickvault.engine.segments import SEGMENT_HEADER_SIZE
-from tickvault.errors import AlreadyExistsError, FormatError, IntegrityError, NotFoundError
-from tickvault.seam.disk import OsDisk, storage_error
+from tickvault.errors import AlreadyExistsError, FormatError, IntegrityError, InvalidInputError, NotFoundError
+from tickvault.seam.disk import FileLock, OsDisk, storage_error
 
 if TYPE_CHECKING:
     from tickvault.engine.engine import Engine
@@ -60,6 +62,8 @@ def backup(engine: Engine, destination: str, *, progress: Progress | None = None
     engine.ready()
     destination = os.path.abspath(destination)
     earlier = _read_description(destination) if os.path.exists(os.path.join(destination, DESCRIPTION)) else None
+    if os.path.commonpath([destination, engine.path]) == engine.path:
+        raise InvalidInputError(f"{destination} lies in the vault itself; choose a folder outside {engine.path}")
     if earlier is None and os.path.isdir(destination):
         foreign = [name for name in os.listdir(destination) if name not in ("segments", "manifest")]
         if foreign:
@@ -95,6 +99,8 @@ def _backup_locked(
                 size = SEGMENT_HEADER_SIZE
         sizes[entry.segment_id] = size
     report.bytes_total = sum(sizes.values())
+    # First, so that damage in the source never takes the place of sound bytes in an earlier backup.
+    _verify_source(engine, tail.segment_id, tail.offset)
     done = 0
     for entry in sorted(manifest.segments.values(), key=lambda one: one.segment_id):
         source = engine.segments.path(entry.segment_id, entry.kind)
@@ -102,18 +108,17 @@ def _backup_locked(
         size = sizes[entry.segment_id]
         target = os.path.join(files, name)
         before = earlier["segments"].get(name)
-        sealed = entry.kind is SegmentKind.JOURNAL and entry.segment_id < tail.segment_id
-        if before and before["size"] == size and sealed and _size_of(target) == size:
+        sealed = _sealed(source, entry, tail.segment_id)
+        if before and before.get("sealed") and before["size"] == size and _size_of(target) == size:
             wanted[name] = before
         else:
-            wanted[name] = {"size": size, "crc": _copy(source, target, size)}
+            wanted[name] = {"size": size, "crc": _copy(source, target, size), "sealed": sealed}
             report.segments_copied += 1
             report.bytes_copied += size
         report.segments += 1
         done += size
         if progress is not None:
             progress(done, report.bytes_total, "bytes")
-    _verify_journal(engine, tail.segment_id, tail.offset)
     _copy(manifest.path, os.path.join(destination, "manifest"), manifest_size)
     OsDisk().sync_directory(files)
     _write_json(
@@ -122,6 +127,7 @@ def _backup_locked(
             "format": FORMAT_VERSION,
             "vault_id": engine.vault_id.hex(),
             "sequence": tail.sequence,
+            "end": [tail.segment_id, tail.offset, tail.batch_id],
             "taken_ns": engine.clock.now_ns(),
             "manifest_crc": _checksum(os.path.join(destination, "manifest")),
             "segments": wanted,
@@ -132,16 +138,41 @@ def _backup_locked(
     return report
 
 
-def _verify_journal(engine: Engine, segment_id: int, offset: int) -> None:
+def _sealed(path: str, entry: SegmentEntry, current_id: int) -> bool:
+    """Return whether nothing will be written to a segment any more."""
+    if entry.kind is SegmentKind.JOURNAL:
+        return entry.segment_id < current_id
+    # A body segment is written by one process, which holds a lease on it while it does.
+    lease = FileLock(path)
+    try:
+        return lease.acquire(wait=False)
+    finally:
+        lease.close()
+
+
+def _verify_source(engine: Engine, segment_id: int, offset: int) -> None:
+    """Read the journal up to where the backup ends, and every body it refers to."""
     walk = Walk(engine.segments, until=(segment_id, offset))
-    for _ in walk.batches():
-        pass
+    for entry, view, batch in walk.batches():
+        for _ in sound_records(walk, entry, view, batch):
+            pass
     if walk.damage:
         place = walk.damage[0]
+        what = f"object {place.key.decode(errors='replace')!r} in " if place.key else ""
         raise IntegrityError(
-            f"segment {place.segment_id} is damaged at byte {place.offset} ({place.text}); run `tickvault verify`. "
-            "The earlier backup, if there is one, was kept"
+            f"{what}segment {place.segment_id} is damaged at byte {place.offset} ({place.text}); "
+            "run `tickvault verify`. Nothing was backed up; the earlier backup, if there is one, is as it was"
         )
+    with engine.snapshot() as snapshot:
+        referrers = [found for found in engine.interpreter.referrers(snapshot) if found.has_extents]
+    for found in referrers:
+        try:
+            check_object(engine, found)
+        except IntegrityError as error:
+            raise IntegrityError(
+                f"object {found.key.decode(errors='replace')!r} is damaged: {error}. "
+                "Nothing was backed up; the earlier backup, if there is one, is as it was"
+            ) from None
 
 
 def restore(source: str, destination: str, *, progress: Progress | None = None) -> BackupReport:
@@ -182,6 +213,10 @@ def restore(source: str, destination: str, *, progress: Progress | None = None) 
         if _copy(os.path.join(source, "manifest"), target, size) != description["manifest_crc"]:
             raise IntegrityError(f"{os.path.join(source, 'manifest')} is damaged; take another backup")
         create_format(destination, vault_id=bytes.fromhex(description["vault_id"]))
+        # All of it was durable: a break in it is damage, not the torn tail of a crash.
+        control = ControlPage(os.path.join(destination, "control"))
+        control.set_synced(*description["end"])
+        control.close()
         OsDisk().sync_directory(files)
         OsDisk().sync_directory(destination)
     except BaseException:

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from tickvault.engine.engine import Engine
 
 Result = TypeVar("Result")
+_starting = threading.Lock()
 _log = logging.getLogger("tickvault.engine")
 
 #: Operations gathered into one batch stop at this many bytes; a single larger operation is a batch of its own.
@@ -66,7 +67,7 @@ class Operation(Generic[Result]):
     undone, so it keeps no state of its own.
     """
 
-    __slots__ = ("_error", "_result", "cancelled", "done", "frees", "on_done", "run", "size")
+    __slots__ = ("_error", "_result", "cancelled", "done", "frees", "on_done", "run", "size", "started")
 
     def __init__(self, run: Callable[[Transaction], Result], size: int, *, frees: bool = False) -> None:
         self.run = run
@@ -74,14 +75,25 @@ class Operation(Generic[Result]):
         self.frees = frees
         """It removes, or moves to remove: on a full disk it may use the reserve."""
         self.cancelled = False
+        self.started = False
         self.on_done: Callable[[Operation[Any]], None] | None = None
         self.done: threading.Event | None = None
         self._result: Result = _UNSET
         self._error: BaseException | None = None
 
-    def cancel(self) -> None:
-        """Ask that the operation not be started; one that has started is finished."""
-        self.cancelled = True
+    def cancel(self) -> bool:
+        """Withdraw the operation unless it has been started; return whether it was withdrawn."""
+        with _starting:
+            if self.started:
+                return False
+            self.cancelled = True
+            return True
+
+    def start(self) -> bool:
+        """Begin the operation unless it was withdrawn; return whether it may run."""
+        with _starting:
+            self.started = not self.cancelled
+            return self.started
 
     @property
     def finished(self) -> bool:
@@ -242,6 +254,10 @@ def poisoned(cause: object) -> PoisonedError:
     )
 
 
+def _withdrawn() -> BusyError:
+    return BusyError("the wait for the commit ran out before the change was begun; nothing was done, try again")
+
+
 class Committer:
     """Group commit for the threads of one process."""
 
@@ -357,7 +373,7 @@ class Committer:
     def _skip(self, operation: Operation[Any]) -> bool:
         if not operation.cancelled:
             return False
-        operation.settle(error=BusyError("the wait for the commit ran out before the change was begun; try again"))
+        operation.settle(error=_withdrawn())
         return True
 
     def _tell(self, operation: Operation[Any]) -> None:
@@ -392,6 +408,9 @@ class Committer:
             transaction = Transaction(engine, txn, index, tail, engine.clock.now_ns())
             for operation in group:
                 length = transaction.length
+                if not operation.start():
+                    outcomes.append((operation, None, _withdrawn()))
+                    continue
                 try:
                     outcomes.append((operation, operation.run(transaction), None))
                 except Exception as error:

@@ -31,7 +31,7 @@ from tickvault.engine.record import Buffer, aligned
 from tickvault.engine.segments import MIB, SEGMENT_HEADER_SIZE, Segments
 from tickvault.engine.stand_ins import ClosedEnvironment, ForkedEnvironment
 from tickvault.engine.upkeep import Upkeep
-from tickvault.errors import DiskFullError, TickVaultError
+from tickvault.errors import BusyError, DiskFullError, TickVaultError
 from tickvault.seam.clock import Clock, SystemClock
 from tickvault.seam.disk import Disk, FileLock, OsDisk, SyncError
 from tickvault.seam.host import Host, LinuxHost
@@ -163,7 +163,7 @@ class Engine:
                 self.report = recovery.open_exclusive(self, rebuild=rebuild, progress=progress)
                 self._use_lock.acquire(shared=True)
             elif rebuild:
-                raise TickVaultError(f"{self.path} is open elsewhere; close it everywhere to rebuild its index")
+                raise BusyError(f"{self.path} is open elsewhere; close it everywhere to rebuild its index")
             else:
                 self._use_lock.acquire(shared=True)
                 self.control.join(self.host.boot_id(), self.host.pid_namespace(), self.path)

@@ -215,6 +215,35 @@ def forget_open_environments() -> None:
     _envid.env_keys = lambda path, subdir: tuple((pid, key) for key in named(path, subdir))
 
 
+def cut_off(path: str) -> bool:
+    """Return whether an environment's data file is shorter than its own pages say.
+
+    Reading a page beyond the end of a mapped file kills the process, so this is asked before LMDB opens it. Each of the
+    first two pages holds a header of 16 bytes and a state: magic, version, address, map size, two trees of 48 bytes,
+    last page, transaction; the state of the later transaction counts.
+    """
+    try:
+        with open(os.path.join(path, "data.mdb"), "rb") as file:
+            head = file.read(2 * _LMDB_PAGE)
+            size = os.fstat(file.fileno()).st_size
+    except FileNotFoundError:
+        return False
+    if not head:
+        return False
+    states = []
+    for start in range(0, min(len(head), 2 * _LMDB_PAGE) - _LMDB_STATE_END + 1, _LMDB_PAGE):
+        (magic,) = struct.unpack_from("<I", head, start + 16)
+        if magic == _LMDB_MAGIC:
+            last_page, transaction = struct.unpack_from("<QQ", head, start + 136)
+            states.append((transaction, last_page))
+    return not states or size < (max(states)[1] + 1) * _LMDB_PAGE
+
+
+_LMDB_PAGE = 4096
+_LMDB_STATE_END = 152
+_LMDB_MAGIC = 0xBEEFC0DE
+
+
 class Index:
     """Both environments of an open vault."""
 

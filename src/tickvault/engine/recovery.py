@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from tickvault.engine.checkpoint import run_checkpoint
 from tickvault.engine.format import FORMAT_FILE
-from tickvault.engine.index import KEY_CHECKPOINT, KEY_TAIL, IndexWriter, Tail
+from tickvault.engine.index import KEY_CHECKPOINT, KEY_TAIL, IndexWriter, Tail, cut_off
 from tickvault.engine.manifest import SegmentKind
 from tickvault.engine.record import ALIGNMENT, HEADER_SIZE
 from tickvault.engine.replay import Damage, Position, Walk, sound_records
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from tickvault.engine.engine import Engine
 
 IDENTITY_FILE = "identity.json"
+DAMAGE_FILE = "damage.txt"
 _REPLAY_RECORDS_PER_COMMIT = 20_000
 _REPLAY_RECORDS_PER_CHECKPOINT = 400_000
 
@@ -139,6 +140,8 @@ def _format_made(engine: Engine) -> list[int]:
 
 
 def _matches(engine: Engine, identity: dict[str, object], name: str, path: str) -> bool:
+    if cut_off(path):
+        return False
     try:
         found = list(engine.index.identity(path))
     except OSError:
@@ -148,6 +151,29 @@ def _matches(engine: Engine, identity: dict[str, object], name: str, path: str) 
         and identity.get("format") == _format_made(engine)
         and identity.get(name) == found
     )
+
+
+def noted_damage(engine: Engine) -> list[str]:
+    """Return what earlier recoveries found damaged and went around: nothing else would tell of it any more."""
+    try:
+        with open(os.path.join(engine.path, DAMAGE_FILE), encoding="utf-8") as file:
+            return [line.rstrip("\n") for line in file]
+    except FileNotFoundError:
+        return []
+
+
+def note_damage(engine: Engine, damage: list[Damage]) -> None:
+    """Note damage that a recovery went around, until somebody removes the note."""
+    if not damage:
+        return
+    known = set(noted_damage(engine))
+    with open(os.path.join(engine.path, DAMAGE_FILE), "a", encoding="utf-8") as file:
+        for place in damage:
+            line = f"segment {place.segment_id}, {place.length} bytes from byte {place.offset}: {place.text}"
+            if place.key:
+                line += f" (object {place.key.decode(errors='replace')!r})"
+            if line not in known:
+                file.write(line + "\n")
 
 
 def clear_uncommitted(engine: Engine) -> None:
@@ -221,6 +247,7 @@ def _replay(
     total = sum(entry.size_bytes for entry in journal if entry.segment_id >= checkpoint.segment_id)
     _apply_batches(engine, walk, report, total, progress)
     report.damage = walk.damage
+    note_damage(engine, walk.damage)
     assert walk.end is not None
     if report.kind == "rebuild":
         _finish_rebuild(engine)

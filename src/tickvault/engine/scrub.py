@@ -22,6 +22,7 @@ from tickvault.engine.bodies import frame_count, verified_extent
 from tickvault.engine.compaction import maintenance_lock
 from tickvault.engine.index import META_PREFIX, Index, IndexWriter, MergedScan, Tail, index_error
 from tickvault.engine.record import FRAME_SIZE, decode_record
+from tickvault.engine.recovery import noted_damage
 from tickvault.engine.replay import Damage, Position, Walk, sound_records
 from tickvault.errors import IntegrityError
 
@@ -61,11 +62,19 @@ class ScrubReport:
     index_differences: int = 0
     """Index entries that were wrong, missing, or too many."""
     healed: int = 0
+    noted_damage: list[str] = field(default_factory=list)
+    """What recoveries found damaged and went around: lost, unless a backup has it. Kept in ``damage.txt`` in the
+    vault's folder until somebody removes that file."""
 
     @property
     def sound(self) -> bool:
         """Whether nothing was found that is still wrong."""
-        return not self.damaged_objects and not self.damaged_places and self.index_differences == self.healed
+        return (
+            not self.damaged_objects
+            and not self.damaged_places
+            and not self.noted_damage
+            and self.index_differences == self.healed
+        )
 
 
 class _Shadow:
@@ -141,6 +150,7 @@ def scrub(engine: Engine, *, heal: bool = True, progress: Progress | None = None
     """
     engine.ready()
     report = ScrubReport()
+    report.noted_damage = noted_damage(engine)
     with maintenance_lock(engine):
         engine.segments.forget_retired()
         shadow = _Shadow(engine)
@@ -226,7 +236,7 @@ def _check_objects(engine: Engine, report: ScrubReport, progress: Progress | Non
         if progress is not None and number % 256 == 0:
             progress(number, len(referrers), "objects")
         try:
-            report.bytes += _check_object(engine, found)
+            report.bytes += check_object(engine, found)
         except IntegrityError as error:
             # Bytes do not change once they are committed, so an object overwritten since the list was made was
             # damaged all the same.
@@ -245,7 +255,14 @@ def _check_objects(engine: Engine, report: ScrubReport, progress: Progress | Non
         progress(len(referrers), len(referrers), "objects")
 
 
-def _check_object(engine: Engine, found: Referrer) -> int:
+def check_object(engine: Engine, found: Referrer) -> int:
+    """Read a version's record and every frame it refers to; return the bytes of large bodies checked.
+
+    Raises
+    ------
+    IntegrityError
+        Something does not match its checksum.
+    """
     view = engine.segments.view(found.segment_id)
     record = decode_record(view, found.offset, len(view))
     if (

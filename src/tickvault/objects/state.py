@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 def bucket_not_found(name: str) -> BucketNotFoundError:
     """Return the error of a bucket that is not there."""
-    return BucketNotFoundError(f"bucket {name!r} does not exist; create it with create_bucket({name!r})")
+    return BucketNotFoundError(f"bucket {name!r} does not exist; create it first")
 
 
 def encode_bucket(info: BucketInfo) -> bytes:

@@ -106,6 +106,7 @@ def test_no_command_shows_help(tickvault: Type) -> None:
 
 def test_version(tickvault: Type) -> None:
     assert tickvault("version").stdout.startswith("tickvault ")
+    assert tickvault("version").stdout.startswith(tickvault("--version").stdout.rstrip())
     assert set(tickvault("version", "--json").json) == {"version", "python", "platform"}
 
 

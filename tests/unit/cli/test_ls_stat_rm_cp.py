@@ -98,6 +98,15 @@ def test_rm_of_nothing_is_an_error_unless_forced(raw: Type) -> None:
     raw("rm", "--force", "raw/none")
 
 
+def test_rm_of_nothing_makes_no_delete_marker(versioned: Type) -> None:
+    assert "raw/none" in versioned("rm", "raw/none", status=3).stderr
+    assert versioned("ls", "raw", "--versions").stdout == ""
+    versioned("put", "-", "raw/a", stdin=b"x")
+    assert "no version 'bad'" in versioned("rm", "raw/a", "--version-id", "bad", status=3).stderr
+    versioned("rm", "raw/a")
+    versioned("rm", "raw/a", status=3)
+
+
 def test_rm_recursive_takes_a_prefix(filled: Type) -> None:
     assert filled("rm", "-r", "--dry-run", "raw/ES/").stdout.splitlines() == ["raw/ES/1", "raw/ES/2"]
     assert filled("ls", "-r", "raw").stdout.splitlines() == KEYS

@@ -191,3 +191,10 @@ def _flip_a_byte_of(vault: Path, pattern: bytes) -> None:
                 file.write(b"\x5a")
             return
     raise AssertionError("the body lies in no segment")
+
+
+def test_get_into_a_folder_that_is_not_there(raw: Type, folder: Path) -> None:
+    raw("put", "-", "raw/a", stdin=b"x")
+    for target in ("nosuch/a", "nosuch/"):
+        assert raw("get", "raw/a", target, status=11).stderr == "tickvault: nosuch: no such folder\n"
+    assert not (folder / "nosuch").exists()

@@ -27,8 +27,8 @@ COMMITS_QUEUED_MAX = Limits().commits_queued_max
 class PendingOperation(Protocol[Result_co]):
     """What this module needs of the engine's operations."""
 
-    def cancel(self) -> None:
-        """Ask that the operation not be started."""
+    def cancel(self) -> bool:
+        """Withdraw the operation unless it has been begun; return whether it was withdrawn."""
 
     def outcome(self) -> Result_co:
         """Return the result, or raise the error."""
@@ -134,7 +134,10 @@ class CommitBridge:
             if not wait.withdrawn:
                 wait.withdrawn = True
                 wait.deadline = now + self._timeout_s
-                wait.operation.cancel()
+                if wait.operation.cancel() is True and not wait.future.done():
+                    # It was not begun and never will be: nothing is left to wait for.
+                    message = "the wait for the commit ran out, and the change was withdrawn; try again in a moment"
+                    wait.future.set_exception(BusyError(message))
                 continue
             # The entry stays until the committer speaks of it, so that its operation is not forgotten
             # half-way and a committer that hangs fills the queue, which turns further writes away at once.

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from tickvault.doors.s3.door import Door
 
 # Reasons for not reading from the client, as bits.
-FOR_QUEUE, FOR_BODY = 1, 2
+FOR_QUEUE, FOR_BODY, FOR_GOOD = 1, 2, 4
 
 
 class FlowControl(asyncio.Protocol):

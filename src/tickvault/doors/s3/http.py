@@ -15,11 +15,12 @@ from collections.abc import Awaitable
 from typing import TYPE_CHECKING, cast
 
 from tickvault.doors.s3.errors import S3Error, error_response
-from tickvault.doors.s3.flow import FOR_BODY, FOR_QUEUE, FlowControl
+from tickvault.doors.s3.flow import FOR_BODY, FOR_GOOD, FOR_QUEUE, FlowControl
 from tickvault.doors.s3.message import Request, Response
 from tickvault.doors.s3.reader import BETWEEN, BODY, HEAD, Exchange, RequestReader
-from tickvault.doors.s3.streaming import ClientGoneError, send_stream
+from tickvault.doors.s3.streaming import ClientGoneError, TruncatedError, send_stream
 from tickvault.doors.s3.wire import CONTINUE, has_body
+from tickvault.errors import TickVaultError
 
 if TYPE_CHECKING:
     from tickvault.doors.s3.door import Door
@@ -42,6 +43,7 @@ class Connection(FlowControl):
     __slots__ = (
         "_advancing",
         "_current",
+        "_dropped_size",
         "_eof",
         "_input_closed",
         "_lingering",
@@ -60,6 +62,8 @@ class Connection(FlowControl):
         self._advancing = False
         self._task: asyncio.Task[None] | None = None
         self._input_closed = False
+        self._dropped_size = 0
+        """Bytes read since the input was closed."""
         self._lingering = False
         self._eof = False
         self._remote: str | None = None
@@ -92,6 +96,7 @@ class Connection(FlowControl):
     def data_received(self, data: bytes) -> None:
         """Take bytes from the client."""
         if self._input_closed:
+            self._drop(len(data))
             return
         self._door.bytes_in += len(data)
         if self._reader.phase == BETWEEN:
@@ -101,6 +106,12 @@ class Connection(FlowControl):
         except S3Error as refusal:
             if not self._input_closed:  # else: bytes after the last request of this connection
                 self._refuse(refusal)
+
+    def _drop(self, size: int) -> None:
+        """Drop bytes that nobody will read; a client that sends on and on is no longer read from."""
+        self._dropped_size += size
+        if self._dropped_size > self._door.limits.linger_size_max:
+            self._pause(FOR_GOOD)
 
     def eof_received(self) -> bool:
         """Take the end of what the client sends; answers still owed are sent before the connection closes."""
@@ -367,7 +378,7 @@ class Connection(FlowControl):
             if not started:
                 self._answer_error(exchange, error)
             elif self._transport is not None:
-                log.exception("request %s was cut in the middle of its answer", request_id)
+                _log_cut(exchange, error, request_id)
                 self._transport.abort()
         else:
             self._done(exchange)
@@ -419,7 +430,7 @@ class Connection(FlowControl):
 
         With bytes of the client still `unread`, a close would make the kernel reset the connection and throw
         away an answer that the client has not read yet; so only the sending side is closed and the rest read
-        and dropped.
+        and dropped, for `linger_timeout_s` and up to `linger_size_max` bytes.
         """
         transport = self._transport
         if transport is None:
@@ -431,9 +442,7 @@ class Connection(FlowControl):
         self._lingering = True
         self.deadline = self._door.now + self._door.limits.linger_timeout_s
         transport.write_eof()
-        if self._pauses:
-            self._pauses = 0
-            transport.resume_reading()
+        self._resume(FOR_QUEUE | FOR_BODY)
 
     def _send(self, head: bytes, body: bytes | memoryview) -> None:
         if not body:
@@ -442,6 +451,20 @@ class Connection(FlowControl):
             self._write(b"".join((head, body)))
         else:
             self._write_pieces((head, body))
+
+
+def _log_cut(exchange: Exchange, error: Exception, request_id: str) -> None:
+    """Log an answer that could not be finished: damage in one line, a bug with its traceback."""
+    request = exchange.request
+    name = "" if request is None else f"{request.bucket}/{request.key}"
+    expected = isinstance(error, TruncatedError) and isinstance(error.__cause__, TickVaultError | None)
+    log.error(
+        "request %s for %r was cut in the middle of its answer: %s",
+        request_id,
+        name,
+        " ".join(str(error).split()),
+        exc_info=None if expected else error,
+    )
 
 
 def _length(body: object) -> int:

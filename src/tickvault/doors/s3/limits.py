@@ -39,8 +39,10 @@ class Limits:
     progress_timeout_s: float = 30.0
     """Within this time a body, or the taking of a response, must move on by `progress_size_min`."""
     progress_size_min: int = 4096
-    linger_timeout_s: float = 3.0
+    linger_timeout_s: float = 1.5
     """After a refusal, so that a client that is still sending reads the answer before the connection ends."""
+    linger_size_max: int = 32 * 1024**2
+    """Bytes read and dropped on a connection that takes no further request; beyond it nothing more is read."""
     sweep_interval_s: float = 0.5
     """How often one timer looks for connections whose time is up."""
     commit_timeout_s: float = 5.0

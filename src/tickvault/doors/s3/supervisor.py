@@ -121,6 +121,8 @@ class Supervisor:
                     next_tick = now + 1.0
                     if on_tick is not None and self._announced:
                         on_tick(self._stats())
+            if on_tick is not None and self._announced:
+                on_tick(self._stats())  # what the workers counted while they stopped
         finally:
             self._signal_all(signal.SIGKILL)
             self._reap(wait=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import logging
 import socket
 import threading
 import time
@@ -20,6 +21,7 @@ from tickvault.doors.s3.http import Connection
 from tickvault.doors.s3.limits import Limits
 from tickvault.doors.s3.message import Request, Response
 from tickvault.doors.s3.sigv4 import Authenticator
+from tickvault.errors import IntegrityError
 
 
 async def read_all(context: Any, request: Request) -> Response:
@@ -538,3 +540,22 @@ def test_signed_and_unsigned_requests() -> None:
             assert client.ask(form).status == 200
             assert client.ask(form.replace(b"/b ", b"/b/k ")).code == "AccessDenied"
             assert client.ask(form.replace(b"/b ", b"/b?delete ")).code == "AccessDenied"
+
+
+def test_damage_found_in_the_middle_of_an_answer_is_one_line_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    def damaged() -> Iterator[memoryview]:
+        yield memoryview(bytes(1000))
+        raise IntegrityError("segment 7 is damaged")
+
+    with (
+        caplog.at_level(logging.ERROR, "tickvault.s3"),
+        open_door(lambda c, r: Response(200, {}, damaged(), 2000)) as door,
+        RawClient(door.port) as client,
+    ):
+        client.send(get("/b/large"))
+        with pytest.raises((EOFError, ConnectionResetError)):
+            client.answer()
+    (record,) = caplog.records
+    line = logging.Formatter().format(record)
+    assert "\n" not in line
+    assert "'b/large'" in line and "IntegrityError: segment 7 is damaged" in line

@@ -12,6 +12,7 @@ import pytest
 from raw_client import RawClient, echo, get, open_door, put
 
 from tickvault.doors.s3.errors import S3Error, error_response
+from tickvault.doors.s3.http import Connection
 from tickvault.doors.s3.limits import Limits
 from tickvault.doors.s3.message import Request, Response
 
@@ -303,3 +304,26 @@ def test_a_body_beyond_the_limit_is_refused_before_it_is_sent(size: int) -> None
         answer = client.ask(f"PUT /b/k HTTP/1.1\r\nHost: h\r\nContent-Length: {size}\r\n\r\n")
         assert answer.code == "EntityTooLarge"
         assert client.ended()
+
+
+def test_a_refused_client_that_never_stops_sending_is_not_read_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    taken = 0
+    data_received = Connection.data_received
+
+    def count(connection: Connection, data: bytes) -> None:
+        nonlocal taken
+        taken += len(data)
+        data_received(connection, data)
+
+    monkeypatch.setattr(Connection, "data_received", count)
+    piece = bytes(1 << 20)
+    with open_door(allow_anonymous=False) as door, RawClient(door.port) as client:
+        client.send(HEAD + "Content-Length: 5000000000\r\n\r\n")
+        began = time.monotonic()
+        with pytest.raises((ConnectionResetError, BrokenPipeError)):
+            while time.monotonic() - began < 10:
+                client.socket.send(piece)
+        assert time.monotonic() - began < 4
+        answer = client.answer()  # it came before the reset
+    assert (answer.status, answer.headers["connection"]) == (403, "close")
+    assert taken < 64 << 20

@@ -207,6 +207,21 @@ def test_a_store_that_cannot_be_opened_is_the_callers_error(tmp_path: Path) -> N
         assert "SIGKILL" in message
 
 
+def test_the_last_counters_are_complete(tmp_path: Path) -> None:
+    with running(tmp_path, workers=2) as server:
+        server.ready()
+        for _ in range(10):
+            server.ask()
+        server.process.terminate()
+        requests = 0
+        assert server.process.stdout is not None
+        for line in server.process.stdout:
+            said, value = json.loads(line)
+            if said == "tick":
+                requests = value["requests"]
+        assert requests == 10
+
+
 def test_counters_of_all_workers(tmp_path: Path) -> None:
     with running(tmp_path, workers=2) as server:
         server.ready()
