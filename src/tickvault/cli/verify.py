@@ -78,8 +78,8 @@ def _conclude(vault_dir: str, report: ScrubReport) -> None:
         faults.append(f"{terminal.count(len(report.damaged_places), 'damaged place')} in the segments")
     if report.noted_damage:
         faults.append(
-            f"{terminal.count(len(report.noted_damage), 'damaged place')} that a recovery went around; restore a backup, "
-            "or remove damage.txt from the vault's folder to accept the loss"
+            f"{terminal.count(len(report.noted_damage), 'damaged place')} that a recovery went around; restore a "
+            "backup, or remove damage.txt from the vault's folder to accept the loss"
         )
     if left := report.index_differences - report.healed:
         advice = (

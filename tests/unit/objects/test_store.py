@@ -165,7 +165,7 @@ def test_a_name_is_given_once(vault: tv.Vault, bucket: Bucket) -> None:
 
 def test_a_bucket_that_is_not_there(vault: tv.Vault) -> None:
     for verb in (vault.bucket, vault.__getitem__, vault.delete_bucket):
-        with pytest.raises(tv.BucketNotFoundError, match="create_bucket"):
+        with pytest.raises(tv.BucketNotFoundError, match="create it first"):
             verb("none")
     with pytest.raises(KeyError):
         vault["none"]
