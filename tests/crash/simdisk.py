@@ -184,6 +184,10 @@ class SimDisk(OsDisk):
             file.unsynced.remove((offset, data))
             file.harden_range(offset, data)
 
+    def write_on_its_way(self, fd: int, buffers: Sequence[Buffer], offset: int) -> None:
+        """As `pwritev`: what is on its way may be lost with the power, or not."""
+        self._write(fd, buffers, offset)
+
     def allocate(self, fd: int, offset: int, length: int) -> None:
         self._step()
         if self.full:

@@ -484,13 +484,8 @@ def test_the_harness_catches_a_disk_whose_sync_lies() -> None:
 
 
 def test_the_harness_catches_a_commit_without_its_sync(monkeypatch: pytest.MonkeyPatch) -> None:
-    original = Engine.write_batch
-
-    def write_batch(self: Engine, *arguments: object) -> None:
-        original(self, *arguments[:-1], False)
-
     def plant(vault: Machine) -> None:
-        monkeypatch.setattr(Engine, "write_batch", write_batch)
+        monkeypatch.setattr(Engine, "sync_batch", lambda self, *arguments: None)
 
     assert "states is seen" in (lives_until_caught(plant, STRICT_PUTS) or "")
 

@@ -43,6 +43,8 @@ BATCH_SIZE_MAX = 1024 * 1024
 #: Zeros written ahead of the journal's end: at least so many, at most as many as there are here.
 _AHEAD_MIN = 512 * 1024
 _ZEROS = memoryview(bytes(4 * 1024 * 1024))
+#: A batch larger than this many bytes carries no zeros.
+_AHEAD_BATCH_MAX = 256 * 1024
 _UNSET: Any = object()
 
 
@@ -116,7 +118,7 @@ class Operation(Generic[Result]):
 class Transaction(IndexWriter):
     """The inside of a commit: reads see what was changed before in the same commit."""
 
-    __slots__ = ("_base", "_engine", "_records", "length", "now_ns", "sequence", "strict", "tail")
+    __slots__ = ("_base", "_engine", "_last", "_records", "length", "now_ns", "sequence", "strict", "tail")
 
     def __init__(self, engine: Engine, recent: Any, index: Any, tail: Tail, now_ns: int) -> None:
         super().__init__(recent, index)
@@ -124,16 +126,12 @@ class Transaction(IndexWriter):
         self._records: list[EncodedRecord] = []
         self.strict = False
         """Set by an operation whose records must be on the disk before it returns."""
+        self._last: tuple[Any, ...] | None = None
         self.tail = tail
         self.now_ns = now_ns
         self.sequence = tail.sequence
         self.length = HEADER_SIZE
         self._base = tail.offset
-
-    @property
-    def record_count(self) -> int:
-        """Records appended so far."""
-        return len(self._records)
 
     def next_sequence(self) -> int:
         """Return the sequence number that the next new record gets."""
@@ -151,6 +149,7 @@ class Transaction(IndexWriter):
         time_ns: int | None = None,
         frames: bytes | None = None,
         relocated_sequence: int | None = None,
+        last: bool = False,
     ) -> tuple[int, Location]:
         """Add a record to the batch, index it, and return its sequence and place.
 
@@ -158,6 +157,8 @@ class Transaction(IndexWriter):
         ----------
         relocated_sequence : int, optional
             Compaction copies a record: it keeps this sequence.
+        last : bool
+            The operation neither reads nor appends after this, so the record may be indexed while the disk is at work.
         """
         if relocated_sequence is None:
             sequence = self.sequence + 1
@@ -186,10 +187,19 @@ class Transaction(IndexWriter):
         self.length += record.length
         if not flags:
             self.sequence = sequence
+        if last and not engine.observers:
+            self._last = (self, kind, flags, sequence, bucket_id, key, meta, time_ns, aux, len(body), location)
+            return sequence, location
         engine.apply(self, kind, flags, sequence, bucket_id, key, meta, time_ns, aux, len(body), location)
         for observer in engine.observers:
             observer(self, change)
         return sequence, location
+
+    def index_last(self) -> None:
+        """Index the record that was appended as the `last` of its operation."""
+        if self._last is not None:
+            self._engine.apply(*self._last)
+            self._last = None
 
     def finish(self) -> bool:
         """Write and sync the batch and move the tail; return whether there was anything to write."""
@@ -215,15 +225,18 @@ class Transaction(IndexWriter):
             pieces += record.pieces()
         end = self._base + self.length
         written_end = tail.written_end
-        if end > written_end:
+        if end > written_end and self.length <= _AHEAD_BATCH_MAX:
             # A sync into extents that were written before costs half of one into extents that were only reserved, so
-            # every now and then a commit carries zeros for those that follow.
+            # every now and then a commit carries zeros for those that follow. For a large batch, writing every byte
+            # twice costs as much as that.
             ahead = min(max(_AHEAD_MIN, 8 * self.length), len(_ZEROS), tail.segment_end - end)
             pieces.append(_ZEROS[:ahead])
             written_end = end + ahead
         if len(pieces) > 512:
             pieces = [b"".join(pieces)]
-        # Before the write: after the sync every microsecond is one in which the others wait with cold caches.
+        engine.write_batch(tail.segment_id, self._base, pieces, strict=self.strict)
+        # While the disk is at work: after the sync every microsecond is one in which the others wait with cold caches.
+        self.index_last()
         self._recent.put(
             KEY_TAIL,
             Tail(
@@ -237,7 +250,10 @@ class Transaction(IndexWriter):
                 written_end,
             ).pack(),
         )
-        engine.write_batch(tail.segment_id, self._base, pieces, batch_id, self.length, self.strict)
+        self._index.abort()
+        engine.committing(len(self._records))
+        if self.strict:
+            engine.sync_batch(tail.segment_id, end, batch_id)
         return True
 
 
@@ -408,6 +424,7 @@ class Committer:
             transaction = Transaction(engine, txn, index, tail, engine.clock.now_ns())
             for operation in group:
                 length = transaction.length
+                transaction.index_last()
                 if not operation.start():
                     outcomes.append((operation, None, _withdrawn()))
                     continue
@@ -421,7 +438,6 @@ class Committer:
                         return [other for other in group if other is not operation]
                     outcomes.append((operation, None, error))
             if transaction.finish():
-                engine.committed(transaction.record_count)
                 txn.commit()
             else:
                 txn.abort()

@@ -15,6 +15,7 @@ import struct
 from crc32c import crc32c
 
 from tickvault.errors import FormatError
+from tickvault.seam.disk import storage_error
 
 _PAGE = 4096
 _HEAD = struct.Struct("<8s16sQ")
@@ -34,15 +35,18 @@ class ControlPage:
     """The shared page of an open vault."""
 
     def __init__(self, path: str) -> None:
-        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            if os.fstat(fd).st_size < _PAGE:
-                # Written, not truncated to length: a hole could not be filled on a full disk, and the page fault
-                # would kill the process.
-                os.pwrite(fd, bytes(_PAGE), 0)
-            self._map = mmap.mmap(fd, _PAGE)
-        finally:
-            os.close(fd)
+            fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            try:
+                if os.fstat(fd).st_size < _PAGE:
+                    # Written, not truncated to length: a hole could not be filled on a full disk, and the page fault
+                    # would kill the process.
+                    os.pwrite(fd, bytes(_PAGE), 0)
+                self._map = mmap.mmap(fd, _PAGE)
+            finally:
+                os.close(fd)
+        except OSError as error:
+            raise storage_error(error, "make", path) from error
 
     def begin(self, boot_id: bytes, pid_namespace: int) -> bool:
         """Take the page over as the only opener; return whether the vault was poisoned during this boot."""
@@ -100,8 +104,17 @@ class ControlPage:
 
     def set_synced(self, segment_id: int, end: int, batch_id: int) -> None:
         """Note a sync that succeeded."""
+        self.set_synced_state(self.synced_state(segment_id, end, batch_id))
+
+    def synced_state(self, segment_id: int, end: int, batch_id: int) -> bytes:
+        """Return what `set_synced_state` notes, made before the sync, when nobody waits for it."""
         state = _SYNCED_STATE.pack(segment_id, end, batch_id, 0)[:-4]
-        self._map[_SYNCED : _SYNCED + _SYNCED_STATE.size] = state + crc32c(state).to_bytes(4, "little")
+        checksum: int = crc32c(state)
+        return state + checksum.to_bytes(4, "little")
+
+    def set_synced_state(self, state: bytes) -> None:
+        """Note a sync that succeeded."""
+        self._map[_SYNCED : _SYNCED + _SYNCED_STATE.size] = state
 
     @property
     def unsynced(self) -> bool:
@@ -125,6 +138,10 @@ class ControlPage:
     def set_waiting(self, slot: int, waiting: bool) -> None:
         """Show that this process waits for the commit lock, or no longer does."""
         self._map[slot] = waiting
+
+    def waits(self, slot: int) -> bool:
+        """Whether the process of a byte shows that it waits."""
+        return self._map[slot] != 0
 
     def somebody_waits(self) -> bool:
         """Whether a process waits for the commit lock."""

@@ -246,30 +246,28 @@ class Engine:
         if self.control.poisoned:
             raise poisoned("earlier, in this or another process")
 
-    def write_batch(
-        self, segment_id: int, offset: int, pieces: Sequence[Buffer], batch_id: int, length: int, strict: bool
-    ) -> None:
-        """Write a batch and, if strict, sync it. Called inside a commit."""
+    def write_batch(self, segment_id: int, offset: int, pieces: Sequence[Buffer], *, strict: bool) -> None:
+        """Write a batch; a strict one is then on its way to the disk, and `sync_batch` follows. Inside a commit."""
         fd = self.segments.fd(segment_id)
-        if not strict:
-            self.control.unsynced = True
-            self.disk.pwritev(fd, pieces, offset)
-            if not self.unsynced:
-                self.unsynced = True
-                self.upkeep.wake()
+        if strict:
+            self.disk.write_on_its_way(fd, pieces, offset)
             return
+        self.control.unsynced = True
+        self.disk.pwritev(fd, pieces, offset)
+        if not self.unsynced:
+            self.unsynced = True
+            self.upkeep.wake()
+
+    def sync_batch(self, segment_id: int, end: int, batch_id: int) -> None:
+        """Make durable what was written up to `end`: relaxed batches that lie before too. Inside a commit."""
+        state = self.control.synced_state(segment_id, end, batch_id)
         try:
-            if self.control.unsynced:
-                # Relaxed batches lie before this one: it is durable only together with them.
-                self.disk.pwritev(fd, pieces, offset)
-                self.disk.sync(fd)
-                self.control.unsynced = False
-            else:
-                self.disk.write_synced(fd, pieces, offset)
+            self.disk.sync(self.segments.fd(segment_id))
         except SyncError:
             self.control.poison()
             raise
-        self.control.set_synced(segment_id, offset + length, batch_id)
+        self.control.unsynced = False
+        self.control.set_synced_state(state)
 
     def take_turn(self) -> Any:
         """Begin the write transaction that is the commit lock, letting a process that waited longer go first."""
@@ -320,8 +318,8 @@ class Engine:
             segment_id=entry.segment_id, offset=SEGMENT_HEADER_SIZE, segment_end=entry.size_bytes, written_end=0
         )
 
-    def committed(self, record_count: int) -> None:
-        """Note a commit, under the commit lock; wake the upkeep when there is something for it to do."""
+    def committing(self, record_count: int) -> None:
+        """Note a commit about to be written, under the commit lock; wake the upkeep when there is work for it."""
         self._entries += record_count
         self.control.count_commit()
         self._last_commit = self.control.commits

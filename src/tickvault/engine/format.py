@@ -112,4 +112,7 @@ def prepare_folder(folder: str, *, create: bool) -> None:
         except OSError as error:
             raise storage_error(error, "make folder", folder) from error
     if not os.access(folder, os.W_OK | os.X_OK):
-        raise StorageError(f"{folder} is read-only for this user; a vault needs a folder it can write its locks into")
+        raise StorageError(
+            f"open {folder}: the vault's folder is read-only for this user, and reading needs write access to its lock "
+            "files too; mount it read-write or give the right to write, or restore a backup elsewhere"
+        )

@@ -14,7 +14,7 @@ from __future__ import annotations
 import os
 import shutil
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple, Protocol, Self
 
 import lmdb
@@ -323,11 +323,11 @@ class Index:
                 raise index_error(error, "open the index") from error
             try:
                 tail = Tail.unpack(recent.get(KEY_TAIL))
-                checkpoint = Tail.unpack(index.get(KEY_CHECKPOINT)).sequence
+                reached = Tail.unpack(index.get(KEY_CHECKPOINT))
             except (lmdb.Error, TypeError) as error:
                 raise index_error(error, "read the index") from error
-            if tail.base <= checkpoint <= tail.sequence:
-                return Snapshot(recent, index, tail)
+            if tail.base <= reached.sequence <= tail.sequence:
+                return Snapshot(recent, index, tail, whole=reached[:5] == tail[:5])
             index.abort()
             recent.abort()
         raise BusyError("no consistent view of the index in 1000 tries; try again")
@@ -433,12 +433,14 @@ class IndexWriter:
 class Snapshot:
     """One point in time of the index."""
 
-    __slots__ = ("_index", "_recent", "scan", "tail")
+    __slots__ = ("_index", "_recent", "scan", "tail", "whole")
 
-    def __init__(self, recent: Any, index: Any, tail: Tail) -> None:
+    def __init__(self, recent: Any, index: Any, tail: Tail, *, whole: bool) -> None:
         self._recent = recent
         self._index = index
         self.tail = tail
+        self.whole = whole
+        """`index` holds everything: `recent` needs not be asked."""
         self.scan = MergedScan(recent, index)
 
     def get(self, key: bytes) -> bytes | None:
@@ -450,6 +452,19 @@ class Snapshot:
         except lmdb.Error as error:
             raise index_error(error, "look up") from error
         return value or None
+
+    def get_many(self, keys: Sequence[bytes]) -> list[bytes | None]:
+        """Return the values of many keys, each at most `SHORT_KEY_MAX` bytes long; tombstones are empty."""
+        try:
+            if self.whole:
+                return list(map(self._index.get, keys))
+            lower = self._index.get
+            return [
+                lower(key) if value is None else value
+                for key, value in zip(keys, map(self._recent.get, keys), strict=True)
+            ]
+        except lmdb.Error as error:
+            raise index_error(error, "look up") from error
 
     def getters(self) -> tuple[Callable[[bytes], bytes | None], Callable[[bytes], bytes | None]]:
         """Return the lookups of `recent` and `index` by themselves, for loops over keys up to `SHORT_KEY_MAX`."""

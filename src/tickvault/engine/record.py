@@ -36,6 +36,8 @@ BATCH_STRICT = 1
 # crc, magic, kind, flags | sequence, record_length, bucket_id, header_length, key_length, spare, meta_length,
 # frame_count, body_length, time_ns, aux
 RECORD = struct.Struct("<IHBBQIIIHHIIQqQ")
+#: The header without the checksum, which covers the rest.
+_pack_covered = struct.Struct("<HBBQIIIHHIIQqQ").pack
 BATCH = struct.Struct("<IIQQQQqIIII")
 assert RECORD.size == HEADER_SIZE
 assert BATCH.size == HEADER_SIZE
@@ -157,36 +159,32 @@ def encode_record(
     used = HEADER_SIZE + key_length + meta_length + len(table)
     header_length = (used + 63) & -64
     length = (header_length + body_length + 63) & -64
-    head = bytearray(header_length)
-    RECORD.pack_into(
-        head,
-        0,
-        0,
-        RECORD_MAGIC,
-        kind,
-        flags,
-        sequence,
-        length,
-        bucket_id,
-        header_length,
-        key_length,
-        0,
-        meta_length,
-        frame_count,
-        body_length,
-        time_ns,
-        aux,
+    covered = (
+        _pack_covered(
+            RECORD_MAGIC,
+            kind,
+            flags,
+            sequence,
+            length,
+            bucket_id,
+            header_length,
+            key_length,
+            0,
+            meta_length,
+            frame_count,
+            body_length,
+            time_ns,
+            aux,
+        )
+        + key
+        + meta
+        + table
+        + _PADDING[header_length - used]
     )
-    end = 64 + key_length
-    head[64:end] = key
-    head[end : end + meta_length] = meta
-    if table:
-        head[end + meta_length : used] = table
-    crc = crc32c(memoryview(head)[4:])
+    crc = crc32c(covered)
     if body_length and not table:
         crc = crc32c(body, crc)
-    _U32.pack_into(head, 0, crc)
-    return EncodedRecord(bytes(head), body, length, crc, not table)
+    return EncodedRecord(crc.to_bytes(4, "little") + covered, body, length, crc, not table)
 
 
 def header_fits(fields: tuple[int, ...], available: int) -> bool:
@@ -294,9 +292,7 @@ def encode_batch_header(
     strict: bool,
 ) -> bytes:
     """Encode the header of a batch whose records are given; `length` includes the header."""
-    records_crc = 0
-    for record in records:
-        records_crc = crc32c(record.crc.to_bytes(4, "little"), records_crc)
+    records_crc = crc32c(b"".join([record.head[:4] for record in records]))
     head = bytearray(
         BATCH.pack(
             BATCH_MAGIC,

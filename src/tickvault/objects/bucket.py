@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from tickvault.engine.commit import Operation, Transaction
 from tickvault.errors import InvalidInputError, TickVaultError
-from tickvault.objects import attributes, copying, delete, entries, get, listing, multipart, names, put
+from tickvault.objects import attributes, copying, delete, entries, get, get_many, listing, multipart, names, put
 from tickvault.objects.blob import Blob
 from tickvault.objects.entries import Kind
 from tickvault.objects.get import ObjectReader
@@ -123,7 +123,9 @@ class Bucket:
             first += more
         if len(first) <= INLINE_SIZE_MAX:
             return self.store.engine.commit(
-                put.put_operation(self, key, first, extras=extras, if_match=if_match, if_none_match=if_none_match)
+                put.put_operation(
+                    self, key, put.as_buffer(first), extras=extras, if_match=if_match, if_none_match=if_none_match
+                )
             )
         with put.open_writer(self, key, None, extras=extras, if_match=if_match, if_none_match=if_none_match) as writer:
             while first:
@@ -153,7 +155,7 @@ class Bucket:
         return put.put_operation(
             self,
             key,
-            data,
+            put.as_buffer(data),
             extras=put.extras_of(content_type, metadata, headers, tags, checksums, checksum_type),
             if_match=if_match,
             if_none_match=if_none_match,
@@ -208,7 +210,7 @@ class Bucket:
 
     def get_many(self, keys: Sequence[str]) -> list[Blob]:
         """Return several objects as of one point in time; raises `NotFoundError` if one is missing."""
-        return get.get_many(self, keys)
+        return get_many.get_many(self, keys)
 
     def read(self, key: str, *, version_id: str | None = None) -> ObjectReader:
         """Return a reader of one version, for streaming and ranges."""

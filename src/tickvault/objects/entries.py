@@ -26,6 +26,7 @@ from enum import IntEnum
 from typing import Any, NamedTuple
 
 import msgpack
+import numpy as np
 from crc32c import crc32c
 
 from tickvault.engine.bodies import Extent
@@ -64,12 +65,20 @@ ENTRY_EXTENTS = 4
 ENTRY_ATTRIBUTES = 8
 
 ENTRY = struct.Struct("<IBBHQqQ16sIQIII")
+#: The same for many entries at once.
+ENTRY_FIELDS = np.dtype(
+    {
+        "names": ["size", "segment_id", "offset", "body_offset", "crc"],
+        "formats": ["<u8", "<u4", "<u8", "<u4", "<u4"],
+        "offsets": [24, 48, 52, 64, 68],
+        "itemsize": ENTRY.size,
+    }
+)
 #: What a read needs of an entry: size, segment id, offset, body offset, checksum.
 ENTRY_PLACE = struct.Struct("<24xQ16xIQ4xII")
 assert ENTRY_PLACE.size == ENTRY.size
-_ENTRY_BODY = struct.Struct("<BBHQqQ16sIQIII")
+_pack_entry = struct.Struct("<BBHQqQ16sIQIII").pack
 META = struct.Struct("<16sHBBQ")
-_U32 = struct.Struct("<I")
 _U32BE = struct.Struct(">I")
 _U64BE = struct.Struct(">Q")
 _PART_KEY = struct.Struct(">QH")
@@ -101,13 +110,31 @@ class Entry(NamedTuple):
         return self.segment_id == location.segment_id and self.offset == location.offset
 
 
+def encode_fields(
+    key: bytes,
+    flags: int,
+    etag_parts: int,
+    sequence: int,
+    modified_ns: int,
+    size: int,
+    etag: bytes,
+    segment_id: int,
+    offset: int,
+    length: int,
+    body_offset: int = 0,
+    crc: int = 0,
+) -> bytes:
+    """Return the value of an index entry under `key`, from the fields of an `Entry`."""
+    body = _pack_entry(
+        flags, 0, etag_parts, sequence, modified_ns, size, etag, segment_id, offset, length, body_offset, crc
+    )
+    checksum: int = crc32c(body, crc32c(key))
+    return checksum.to_bytes(4, "little") + body
+
+
 def encode_entry(key: bytes, entry: Entry) -> bytes:
     """Return the value of an index entry under `key`."""
-    flags, parts, sequence, modified_ns, size, etag, segment_id, offset, length, body_offset, crc = entry
-    body = _ENTRY_BODY.pack(
-        flags, 0, parts, sequence, modified_ns, size, etag, segment_id, offset, length, body_offset, crc
-    )
-    return _U32.pack(crc32c(body, crc32c(key))) + body
+    return encode_fields(key, *entry)
 
 
 def decode_entry(key: bytes, value: bytes) -> Entry:

@@ -14,10 +14,10 @@ import numpy as np
 from crc32c import crc32c
 
 from tickvault.engine.bodies import Extent, verified_extent
-from tickvault.engine.index import SHORT_KEY_MAX, Reader
+from tickvault.engine.index import Reader
 from tickvault.engine.record import FRAME_SIZE
 from tickvault.engine.segments import SegmentGoneError, Segments
-from tickvault.errors import IntegrityError, InvalidInputError, NotFoundError
+from tickvault.errors import IntegrityError, InvalidInputError
 from tickvault.objects import entries, names
 from tickvault.objects.blob import U8, Blob
 from tickvault.objects.entries import (
@@ -97,63 +97,6 @@ def get(bucket: Bucket, key: str, start: int, end: int | None, version_id: str |
                     blob._source = bucket, raw_key, value
                     return blob
     return retrying(lambda: read(bucket, key, version_id).blob(start, end))
-
-
-def get_many(bucket: Bucket, keys: Sequence[str]) -> list[Blob]:
-    """Return the blobs of several keys, all as of one point in time.
-
-    Raises
-    ------
-    NotFoundError
-        One of the keys does not exist.
-    """
-    prefix = bucket.object_prefix
-    view_of = bucket.store.engine.segments.view
-    found: list[Blob] = []
-    append = found.append
-    with bucket.store.engine.snapshot() as snapshot:
-        recent, index = snapshot.getters()
-        last_segment, view = -1, _NOTHING
-        for key in keys:
-            try:
-                raw_key = key.encode()
-            except (AttributeError, UnicodeEncodeError):
-                raw_key = names.encode_key(key)
-            index_key = prefix + raw_key
-            if len(index_key) > SHORT_KEY_MAX:
-                value = snapshot.get(index_key)
-            else:
-                value = recent(index_key)
-                if value is None:
-                    value = index(index_key)
-            if not value:
-                names.encode_key(key)
-                raise NotFoundError(f"object {bucket.name}/{key} does not exist")
-            if len(value) != ENTRY.size:
-                decode_entry(index_key, value)
-            size, segment_id, offset, body_offset, crc = _place(value)
-            body = offset + body_offset
-            if body_offset and (segment_id != last_segment or body + size > len(view)):
-                last_segment = segment_id
-                try:
-                    view = view_of(segment_id, body + size)
-                except SegmentGoneError:
-                    view = _NOTHING
-            if (
-                body_offset
-                and crc32c(view[offset + 4 : body + size]) == crc
-                and view[offset + 64 : offset + 64 + len(raw_key)] == raw_key
-            ):
-                blob: Blob = _new(Blob, size, U8, view, body)
-                blob._source = bucket, raw_key, value
-            else:
-                try:
-                    blob = _read_entry(bucket, snapshot, raw_key, decode_entry(index_key, value)).blob()
-                except SegmentGoneError:
-                    # Compaction moved it since this snapshot was taken; its bytes are the same where it is now.
-                    blob = read(bucket, key, None).blob()
-            append(blob)
-    return found
 
 
 def info_of_source(bucket: Bucket, key: bytes, value: bytes) -> ObjectInfo:
@@ -264,7 +207,7 @@ def read(bucket: Bucket, key: str, version_id: str | None) -> ObjectReader:
     def attempt() -> ObjectReader:
         with engine.snapshot() as snapshot:
             entry, is_latest = require_version(snapshot, bucket.name, bucket.bucket_id, raw_key, version_id)
-            return _read_entry(bucket, snapshot, raw_key, entry, is_latest=is_latest)
+            return read_entry(bucket, snapshot, raw_key, entry, is_latest=is_latest)
 
     return retrying(attempt)
 
@@ -290,7 +233,7 @@ def _read_if_resident(bucket: Bucket, key: bytes, version_id: str | None) -> Obj
             address = engine.segments.address(entry.segment_id, entry.offset + entry.length)
             if not resident(address + entry.offset, entry.length):
                 return None
-            return _read_entry(bucket, snapshot, key, entry, is_latest=is_latest)
+            return read_entry(bucket, snapshot, key, entry, is_latest=is_latest)
         except SegmentGoneError:
             return None
 
@@ -331,7 +274,8 @@ def _read_simple(bucket: Bucket, raw_key: bytes, key: str, value: bytes | None =
     return ObjectReader(segments, view[body : body + size], info)
 
 
-def _read_entry(bucket: Bucket, snapshot: Reader, key: bytes, entry: Entry, *, is_latest: bool = True) -> ObjectReader:
+def read_entry(bucket: Bucket, snapshot: Reader, key: bytes, entry: Entry, *, is_latest: bool = True) -> ObjectReader:
+    """Return the reader of the version that an index entry describes."""
     segments = bucket.store.engine.segments
     record, _ = read_record(segments, entry, key, bucket.bucket_id)
     extents = entries.decode_put_meta(record.meta).extents if entry.flags & ENTRY_EXTENTS else ()

@@ -34,6 +34,7 @@ from tickvault.objects.entries import (
     decode_put_meta,
     encode_document,
     encode_entry,
+    encode_fields,
     unpack,
 )
 
@@ -65,7 +66,6 @@ class ObjectInterpreter:
                 ENTRY_EXTENTS if meta_flags & META_EXTENTS else 0
             )
             place = location[:3] if meta_flags & META_EXTENTS else location
-            entry = Entry(entry_flags, parts, sequence, time_ns, size, etag, *place)
             if aux & AUX_PLAIN and not flags & FLAG_RELOCATED:
                 index_key = entries.object_key(bucket_id, key)
                 old = writer.get(index_key)
@@ -75,11 +75,14 @@ class ObjectInterpreter:
                         return
                     if replaced.sequence != sequence:
                         self._dead(writer, bucket_id, key, replaced)
-                writer.put(index_key, encode_entry(index_key, entry))
+                writer.put(
+                    index_key, encode_fields(index_key, entry_flags, parts, sequence, time_ns, size, etag, *place)
+                )
             else:
                 if flags & FLAG_RELOCATED and writer.get(entries.attributes_key(bucket_id, key, sequence)) is not None:
                     # A copy may stand behind the attributes that were set on its original.
-                    entry = entry._replace(flags=entry_flags | ENTRY_ATTRIBUTES)
+                    entry_flags |= ENTRY_ATTRIBUTES
+                entry = Entry(entry_flags, parts, sequence, time_ns, size, etag, *place)
                 self._add_version(writer, bucket_id, key, entry)
         elif kind == Kind.DELETE_MARKER:
             entry_flags = ENTRY_MARKER | (0 if aux & AUX_VERSIONED else ENTRY_NULL)

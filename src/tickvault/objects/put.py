@@ -7,11 +7,14 @@ commit, so that of any number of writers exactly one wins.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
+
+import numpy as np
 
 from tickvault.engine.bodies import BodyStream, Extent
 from tickvault.engine.commit import Operation, Transaction
+from tickvault.engine.kernels import kernels
 from tickvault.engine.record import FRAME_SIZE, Buffer, frame_checksums
 from tickvault.errors import InvalidInputError, NotFoundError, PreconditionFailedError
 from tickvault.objects import entries, names
@@ -31,6 +34,8 @@ PUT_MANY_SIZE_MAX = 64 * 1024 * 1024
 #: S3's limit for one object.
 OBJECT_SIZE_MAX = 5 * 1024**4
 _RECORD_OVERHEAD = 192
+#: Fewer bodies than this are hashed sooner one by one.
+_KERNEL_COUNT_MIN = 4
 
 
 def as_buffer(data: Any) -> memoryview:
@@ -53,6 +58,15 @@ def as_buffer(data: Any) -> memoryview:
 def md5(data: Buffer) -> bytes:
     """Return the MD5 digest that S3 uses as entity tag."""
     return hashlib.md5(data, usedforsecurity=False).digest()
+
+
+def md5_many(bodies: Sequence[memoryview]) -> list[bytes]:
+    """Return the MD5 digests of several bodies."""
+    compiled = kernels(len(bodies)) if len(bodies) >= _KERNEL_COUNT_MIN else None
+    if compiled is None:
+        return [md5(body) for body in bodies]
+    digests: list[bytes] = compiled.md5_many(b"".join(bodies), np.fromiter(map(len, bodies), np.int64, len(bodies)))
+    return digests
 
 
 def extras_of(
@@ -119,27 +133,28 @@ def append_put(
     meta: bytes,
     body: Buffer,
     frames: bytes | None = None,
+    *,
+    last: bool = False,
 ) -> tuple[int, str]:
     """Append the PUT record as the bucket's versioning asks; return (sequence, version id)."""
     versioning = bucket.versioning
     aux = AUX_PLAIN if versioning == "off" else AUX_VERSIONED if versioning == "enabled" else 0
-    sequence, _ = txn.append(Kind.PUT, bucket.bucket_id, key, meta, body, aux=aux, frames=frames)
+    sequence, _ = txn.append(Kind.PUT, bucket.bucket_id, key, meta, body, aux=aux, frames=frames, last=last)
     return sequence, f"{sequence:016x}" if aux & AUX_VERSIONED else "null"
 
 
 def put_operation(
     bucket: Bucket,
     key: str,
-    data: Any,
+    body: memoryview,
     *,
     extras: dict[str, Any],
     if_match: str | None,
     if_none_match: str | None,
     etag: bytes | None = None,
 ) -> Operation[ObjectInfo]:
-    """Return the operation that writes a body of at most `INLINE_SIZE_MAX` bytes."""
+    """Return the operation that writes a body of at most `INLINE_SIZE_MAX` bytes, made with `as_buffer`."""
     raw_key = names.encode_key(key)
-    body = as_buffer(data)
     size = len(body)
     if size > INLINE_SIZE_MAX:
         raise InvalidInputError(f"{size} bytes do not fit into a commit ({INLINE_SIZE_MAX}); use open_writer")
@@ -153,7 +168,7 @@ def put_operation(
         info = state.changing(txn)
         if conditional:
             check_conditions(txn, info, raw_key, if_match, if_none_match)
-        sequence, version_id = append_put(txn, info, raw_key, meta, body, frames)
+        sequence, version_id = append_put(txn, info, raw_key, meta, body, frames, last=True)
         return ObjectInfo(
             key,
             size,
@@ -184,7 +199,7 @@ def put_many(bucket: Bucket, items: Iterable[tuple[str, Any]]) -> list[ObjectInf
     InvalidInputError
         A body is larger than `INLINE_SIZE_MAX`, or all together larger than `PUT_MANY_SIZE_MAX`.
     """
-    prepared: list[tuple[str, bytes, memoryview, bytes, bytes, bytes | None]] = []
+    named: list[tuple[str, bytes, memoryview]] = []
     total = 0
     for key, data in items:
         raw_key = names.encode_key(key)
@@ -194,15 +209,19 @@ def put_many(bucket: Bucket, items: Iterable[tuple[str, Any]]) -> list[ObjectInf
             raise InvalidInputError(
                 f"put_many: {key!r} has {size} bytes; bodies above {INLINE_SIZE_MAX} are written with put"
             )
-        digest = md5(body)
+        named.append((key, raw_key, body))
+        total += _RECORD_OVERHEAD + entries.META.size + len(raw_key) + size + 4 * (size // FRAME_SIZE + 1)
+        if total > PUT_MANY_SIZE_MAX:
+            # Now, because an iterator may have no end.
+            raise InvalidInputError(
+                f"put_many is atomic up to {PUT_MANY_SIZE_MAX} bytes; these items take more. Split them"
+            )
+    prepared: list[tuple[str, bytes, memoryview, bytes, bytes, bytes | None]] = []
+    for (key, raw_key, body), digest in zip(named, md5_many([body for _, _, body in named]), strict=True):
+        size = len(body)
         frames = frame_checksums(body) if size > FRAME_SIZE else None
         meta = entries.encode_put_meta(digest, 0, size)
         prepared.append((key, raw_key, body, digest, meta, frames))
-        total += _RECORD_OVERHEAD + len(raw_key) + len(meta) + size + (len(frames) if frames else 0)
-    if total > PUT_MANY_SIZE_MAX:
-        raise InvalidInputError(
-            f"put_many is atomic up to {PUT_MANY_SIZE_MAX} bytes; these items take {total}. Split them"
-        )
     if not prepared:
         return []
     state = bucket.state
@@ -315,7 +334,7 @@ def open_writer(
             info = state.changing(txn)
             if if_match is not None or if_none_match is not None:
                 check_conditions(txn, info, raw_key, if_match, if_none_match)
-            sequence, version_id = append_put(txn, info, raw_key, meta, b"")
+            sequence, version_id = append_put(txn, info, raw_key, meta, b"", last=True)
             return ObjectInfo(
                 key,
                 size,

@@ -18,7 +18,7 @@ from tickvault.seam.disk import OsDisk
 
 
 class HeldDisk(OsDisk):
-    """Makes synced writes wait at a gate, so that a group gathers behind the one in flight."""
+    """Makes strict writes wait at a gate, so that a group gathers behind the one in flight."""
 
     def __init__(self) -> None:
         self.gate = threading.Event()
@@ -26,11 +26,11 @@ class HeldDisk(OsDisk):
         self.writing = threading.Event()
         self.write_count = 0
 
-    def write_synced(self, fd: int, buffers: Any, offset: int) -> None:
+    def write_on_its_way(self, fd: int, buffers: Any, offset: int) -> None:
         self.write_count += 1
         self.writing.set()
         assert self.gate.wait(20)
-        super().write_synced(fd, buffers, offset)
+        super().write_on_its_way(fd, buffers, offset)
 
 
 @pytest.fixture

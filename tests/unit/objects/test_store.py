@@ -274,10 +274,6 @@ class CountingDisk:
         self.sync_count += 1
         self._disk.sync(fd)
 
-    def write_synced(self, fd: int, buffers: Any, offset: int) -> None:
-        self.sync_count += 1
-        self._disk.write_synced(fd, buffers, offset)
-
 
 def test_the_mode_at_the_commit_counts_not_the_one_the_handle_knew(tmp_path: Path) -> None:
     """A handle once kept writing relaxed after another had made its bucket strict."""
