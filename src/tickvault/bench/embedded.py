@@ -8,18 +8,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
 from tickvault.bench.child import Worker
 from tickvault.bench.limits import OBJECT_SIZE, RawFile, RawProcesses
-from tickvault.bench.machine import describe_machine
-from tickvault.bench.places import MIB, bench_folder
+from tickvault.bench.places import MIB
 from tickvault.bench.report import Report, at_least, at_most, row_of
 from tickvault.bench.rounds import Sample, Timing, alternate, together
-
-Progress = Callable[[str], None] | None
+from tickvault.bench.setting import Progress, Setting, bench_setting
 
 READ_BUCKET, WRITE_BUCKET, RELAXED_BUCKET = "bench-read", "bench-write", "bench-relaxed"
 WRITER_COUNT = 4
@@ -42,47 +39,30 @@ _QUICK = _Scale(4_000, (1_000, 20_000), 20_000, 2, 0.2, 1024 * MIB)
 
 
 def run_embedded(vault_dir: str | None = None, quick: bool = False, progress: Progress = None) -> Report:
-    """Measure the embedded vault.
+    """Measure the embedded vault, in the setting that `bench_setting` makes of these arguments.
 
-    Parameters
-    ----------
-    vault_dir : str, optional
-        A folder on the file system to measure, or a vault on it (which is left alone); the working folder by
-        default.
-    quick : bool
-        Fewer objects and rounds: some twenty seconds, and rough figures.
-    progress : callable, optional
-        Told in words what is measured next.
-
-    Returns
-    -------
-    Report
+    `quick` takes fewer objects and rounds: some twenty seconds, and rough figures.
     """
     scale = _QUICK if quick else _FULL
-    with ExitStack() as stack:
-        folder = stack.enter_context(bench_folder(vault_dir, scale.free_bytes_min))
-        report = Report(describe_machine(folder))
-        report.note_circumstances(quick=quick)
-        run = _Run(folder, scale, report, progress or (lambda words: None), stack)
+    with bench_setting(vault_dir, scale.free_bytes_min, quick=quick, progress=progress) as setting:
+        run = _Run(setting, scale)
         run.reads()
         run.writes()
         run.listings()
-    return report
+    return setting.report
 
 
 class _Run:
     """The workers of one run, and its chapters."""
 
-    def __init__(
-        self, folder: str, scale: _Scale, report: Report, progress: Callable[[str], None], stack: ExitStack
-    ) -> None:
+    def __init__(self, setting: Setting, scale: _Scale) -> None:
         self._scale = scale
-        self._report = report
-        self._progress = progress
-        self._folder = folder
-        self._raw = stack.enter_context(RawFile(f"{folder}/limit", scale.object_count))
+        self._report = setting.report
+        self._progress = setting.progress
+        self._folder = folder = setting.folder
+        self._raw = setting.stack.enter_context(RawFile(f"{folder}/limit", scale.object_count))
         modules = ["tickvault.bench.vault_worker"] * WRITER_COUNT
-        self._workers = [stack.enter_context(Worker(module)) for module in modules]
+        self._workers = [setting.stack.enter_context(Worker(module)) for module in modules]
         self._first = self._workers[0]
         self._opening = 0
         self._done: Counter[str] = Counter()

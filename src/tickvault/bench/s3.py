@@ -11,7 +11,7 @@ import socket
 import time
 from collections import Counter
 from collections.abc import Callable
-from contextlib import ExitStack, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -19,17 +19,16 @@ from tickvault.bench.child import Worker
 from tickvault.bench.dataset import beginning, bodies, new_key, object_key, shuffled
 from tickvault.bench.limits import LoopbackEcho, RawFile
 from tickvault.bench.load import LoadGenerator, LoadResult
-from tickvault.bench.machine import describe_machine, nginx_path
+from tickvault.bench.machine import nginx_path
 from tickvault.bench.nginx import Nginx
-from tickvault.bench.places import MIB, bench_folder
+from tickvault.bench.places import MIB
 from tickvault.bench.proc import family_of, memory_bytes, on_one_core
 from tickvault.bench.report import Report, Row, at_least, at_most, row_of
 from tickvault.bench.rounds import Sample, alternate
 from tickvault.bench.served import ServedVault
+from tickvault.bench.setting import Progress, Setting, bench_setting
 from tickvault.bench.signing import RequestSigner
 from tickvault.errors import TickVaultError
-
-Progress = Callable[[str], None] | None
 
 GET_BUCKET, BIG_BUCKET, PUT_BUCKET = "bench-get", "bench-big", "bench-put"
 MANY_CONNECTIONS = 64
@@ -70,49 +69,32 @@ class Server(Protocol):
 
 
 def run_s3(vault_dir: str | None = None, quick: bool = False, progress: Progress = None) -> Report:
-    """Measure the S3 door.
+    """Measure the S3 door, in the setting that `bench_setting` makes of these arguments.
 
-    Parameters
-    ----------
-    vault_dir : str, optional
-        A folder on the file system to measure, or a vault on it (which is left alone); the working folder by
-        default.
-    quick : bool
-        Fewer objects and rounds: some twenty seconds, and rough figures.
-    progress : callable, optional
-        Told in words what is measured next.
-
-    Returns
-    -------
-    Report
+    `quick` takes fewer objects and rounds: some twenty seconds, and rough figures.
     """
     scale = _QUICK if quick else _FULL
-    with ExitStack() as stack:
-        folder = stack.enter_context(bench_folder(vault_dir, scale.free_bytes_min))
-        report = Report(describe_machine(folder))
-        report.note_circumstances(quick=quick)
-        run = _Run(folder, scale, report, progress or (lambda words: None), stack)
+    with bench_setting(vault_dir, scale.free_bytes_min, quick=quick, progress=progress) as setting:
+        run = _Run(setting, scale)
         run.gets()
         run.big_gets()
         run.puts()
         run.listings()
         run.idle_connections()
         run.note_errors()
-    return report
+    return setting.report
 
 
 class _Run:
     """The servers of one run, and its chapters."""
 
-    def __init__(
-        self, folder: str, scale: _Scale, report: Report, progress: Callable[[str], None], stack: ExitStack
-    ) -> None:
+    def __init__(self, setting: Setting, scale: _Scale) -> None:
         self._scale = scale
-        self._report = report
-        self._progress = progress
+        self._report = report = setting.report
+        self._progress = setting.progress
         self._errors: dict[str, Counter[str]] = {}
-        self._folder = folder
-        self._raw = stack.enter_context(RawFile(f"{folder}/limit", 4096))
+        self._folder = folder = setting.folder
+        self._raw = setting.stack.enter_context(RawFile(f"{folder}/limit", 4096))
         self._fill(f"{folder}/vault")
         self._nginx: Nginx | None = None
         if nginx_path() is None:
@@ -120,14 +102,14 @@ class _Run:
         else:
             self._write_files(f"{folder}/files")
             try:
-                self._nginx = stack.enter_context(Nginx(f"{folder}/files"))
+                self._nginx = setting.stack.enter_context(Nginx(f"{folder}/files"))
             except TickVaultError as error:
                 report.notes.append(f"{error}: its rows have no limit")
         # One worker to hold against one worker of nginx, and the door as it is run.
-        self._single = stack.enter_context(ServedVault(f"{folder}/vault", worker_count=1))
+        self._single = setting.stack.enter_context(ServedVault(f"{folder}/vault", worker_count=1))
         core_count = len(os.sched_getaffinity(0))
-        self._door = stack.enter_context(ServedVault(f"{folder}/vault", worker_count=core_count))
-        self._load = stack.enter_context(LoadGenerator())
+        self._door = setting.stack.enter_context(ServedVault(f"{folder}/vault", worker_count=core_count))
+        self._load = setting.stack.enter_context(LoadGenerator())
 
     # -- objects
 

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from tickvault.doors.s3.supervisor import Counters
 
 _LOG_INTERVAL_SECONDS = 60.0
-_ANYWHERE = {"0.0.0.0", "::"}
+#: What a server that listens everywhere is called on its own machine.
+_HERE = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}
 
 
 def announce(vault_dir: str, endpoint: Endpoint, certificate: str | None, example_key: str | None) -> None:
@@ -53,11 +54,12 @@ def announce(vault_dir: str, endpoint: Endpoint, certificate: str | None, exampl
 
 
 def reachable_url(endpoint: Endpoint) -> str:
-    """Return a URL for a client on this machine: a server that listens everywhere is at 127.0.0.1 too."""
-    if endpoint.host not in _ANYWHERE:
+    """Return a URL for a client on this machine: a server that listens everywhere is at the loopback address too."""
+    here = _HERE.get(endpoint.host)
+    if here is None:
         return endpoint.url
     scheme = endpoint.url.partition("://")[0]
-    return f"{scheme}://127.0.0.1:{endpoint.port}"
+    return f"{scheme}://{here}:{endpoint.port}"
 
 
 def boto3_example(endpoint: Endpoint, certificate: str | None, example_key: str | None) -> str:

@@ -15,7 +15,7 @@ from typing import Any
 import click
 
 from tickvault._version import __version__
-from tickvault.cli import terminal
+from tickvault.cli import interrupts, terminal
 from tickvault.cli.backup import backup
 from tickvault.cli.bench import bench
 from tickvault.cli.bucket import bucket
@@ -32,16 +32,10 @@ from tickvault.cli.restore import restore
 from tickvault.cli.rm import rm
 from tickvault.cli.serve import serve
 from tickvault.cli.stat import stat
+from tickvault.cli.statuses import EXIT_BUG, EXIT_INTERRUPTED, EXIT_LOCAL_FILE, EXIT_PIPE_CLOSED, EXIT_USAGE
 from tickvault.cli.verify import verify
 from tickvault.cli.version import version
 from tickvault.errors import TickVaultError, exit_code
-
-#: Exit statuses beside those of `tickvault.errors.EXIT_CODES`.
-EXIT_USAGE = 2
-EXIT_LOCAL_FILE = 11
-EXIT_BUG = 70
-EXIT_INTERRUPTED = 130
-EXIT_PIPE_CLOSED = 141
 
 
 class _Application(click.Group):
@@ -82,7 +76,8 @@ class _Application(click.Group):
         extra: dict[str, Any],
     ) -> int:
         try:
-            result = super().main(args, prog_name, complete_var, standalone_mode=False, **extra)
+            with interrupts.raised():
+                result = super().main(args, prog_name, complete_var, standalone_mode=False, **extra)
         except click.UsageError as error:
             terminal.fail(_usage_sentence(error))
             return EXIT_USAGE

@@ -1,7 +1,7 @@
 """`tickvault cp`: copies between places in a vault, and between a vault and local files.
 
 Invariants: a copy inside a vault is one atomic change and keeps metadata, tags and media type; a copy to a
-file replaces it whole or not at all.
+file replaces it whole or not at all; a recursive copy goes on past what cannot be copied, and does not end with 0 then.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from tickvault.cli import terminal
 from tickvault.cli.options import json_option, open_vault, recursive_option, vault_option, version_id_option
 from tickvault.cli.places import Place, is_local, parse_object, parse_place, path_below
 from tickvault.cli.records import object_record
+from tickvault.cli.skipping import Skip, Skipped
 from tickvault.cli.transfer import (
     PutOptions,
     Uploader,
@@ -25,10 +26,12 @@ from tickvault.cli.transfer import (
     files_below,
     local_file,
 )
-from tickvault.errors import InvalidInputError
+from tickvault.errors import InvalidInputError, TickVaultError
 
 if TYPE_CHECKING:
     from tickvault.vault import Vault
+
+Record = dict[str, Any]
 
 
 @click.command()
@@ -46,6 +49,10 @@ def cp(
     A place that begins with /, ./, ../ or ~/ is local, and - is stdin or stdout; every other place is
     BUCKET/KEY. A destination that is a bare bucket, or ends in /, takes the source's name.
 
+    With --recursive, what cannot be copied (a key that is no file name, a damaged object) is skipped: it is
+    counted and listed with its reason at the end, and the exit status is that of the reason, or 1 if there
+    were several.
+
     \b
     Examples:
       tickvault cp raw/ES/1 archive/ES/1
@@ -62,23 +69,30 @@ def cp(
     if as_json and destination == "-":
         raise InvalidInputError("cp --json: stdout cannot hold the object and JSON; name a file")
     copied = 0
+    skipped = Skipped()
     with open_vault(vault_dir) as vault, terminal.Progress("cp") as progress:
         if is_local(source):
-            records = _upload(vault, source, parse_place(destination), recursive=recursive)
+            records = _upload(vault, source, parse_place(destination), skipped, recursive=recursive)
         elif is_local(destination):
-            records = _download(vault, source, destination, version_id, recursive=recursive)
+            records = _download(vault, source, destination, version_id, skipped, recursive=recursive)
         else:
-            records = _copy(vault, source, parse_place(destination), version_id, recursive=recursive)
+            records = _copy(vault, source, parse_place(destination), version_id, skipped, recursive=recursive)
         for record in records:
+            if isinstance(record, Skip):
+                if as_json:
+                    terminal.answer_json({"skipped": record.name, "reason": record.reason})
+                continue
             copied += 1
             progress(copied, 0, "objects")
             if as_json:
                 terminal.answer_json(record)
     if destination != "-":
         terminal.say(f"copied {terminal.count(copied, 'object')} to {destination}")
+    if status := skipped.tell():
+        raise click.exceptions.Exit(status)
 
 
-def _upload(vault: Vault, source: str, place: Place, *, recursive: bool) -> Iterator[dict[str, Any]]:
+def _upload(vault: Vault, source: str, place: Place, skipped: Skipped, *, recursive: bool) -> Iterator[Record | Skip]:
     uploader = Uploader(vault.store.bucket(place.bucket), PutOptions())
     if source == "-":
         if place.is_folder:
@@ -89,16 +103,17 @@ def _upload(vault: Vault, source: str, place: Place, *, recursive: bool) -> Iter
     path = os.path.expanduser(source)
     if os.path.isdir(path) and recursive:
         files = files_below(path, place.key if place.is_folder else f"{place.key}/")
+        results = uploader.files(files, lambda file, error: skipped.add(file.path, error))
     else:
         key = place.key + os.path.basename(path) if place.is_folder else place.key
-        files = iter([local_file(path, key)])
-    for info in uploader.files(files):
-        yield object_record(place.bucket, info)
+        results = uploader.files(iter([local_file(path, key)]))
+    for result in results:
+        yield result if isinstance(result, Skip) else object_record(place.bucket, result)
 
 
 def _download(
-    vault: Vault, source: str, destination: str, version_id: str | None, *, recursive: bool
-) -> Iterator[dict[str, Any]]:
+    vault: Vault, source: str, destination: str, version_id: str | None, skipped: Skipped, *, recursive: bool
+) -> Iterator[Record | Skip]:
     path = os.path.expanduser(destination)
     if not recursive:
         place = parse_object(source)
@@ -114,29 +129,51 @@ def _download(
         return
     if destination == "-":
         raise InvalidInputError("cp --recursive: many objects cannot go to stdout; name a folder")
+    os.makedirs(path, exist_ok=True)
     for place, name in _below(vault, parse_place(source)):
-        target = path_below(path, name)
-        os.makedirs(os.path.dirname(target) or ".", exist_ok=True)
-        info = download_to_file(vault.store.bucket(place.bucket), place.key, target)
-        yield object_record(place.bucket, info) | {"file": target}
+        try:
+            record: Record | Skip = _download_below(vault, place, path, name)
+        except (TickVaultError, OSError) as error:
+            record = skipped.add(str(place), error)
+        yield record
+
+
+def _download_below(vault: Vault, place: Place, folder: str, name: str) -> Record:
+    target = path_below(folder, name)
+    try:
+        os.makedirs(os.path.dirname(target), exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        raise InvalidInputError(
+            f"{os.path.dirname(target)!r} would have to be a folder, and a part of it is a file; get it by itself and "
+            "name the file"
+        ) from None
+    info = download_to_file(vault.store.bucket(place.bucket), place.key, target)
+    return object_record(place.bucket, info) | {"file": target}
 
 
 def _copy(
-    vault: Vault, source: str, target: Place, version_id: str | None, *, recursive: bool
-) -> Iterator[dict[str, Any]]:
+    vault: Vault, source: str, target: Place, version_id: str | None, skipped: Skipped, *, recursive: bool
+) -> Iterator[Record | Skip]:
     destination = vault.store.bucket(target.bucket)
-    if recursive:
-        root = target if target.is_folder else Place(target.bucket, f"{target.key}/")
-        # The listing is read ahead of the copies: a copy below its own source must not be copied again.
-        pairs = [(place, root.below(name)) for place, name in _below(vault, parse_place(source))]
-    else:
-        place = parse_object(source)
-        pairs = [(place, target.below(place.key.rpartition("/")[2]) if target.is_folder else target)]
-    for place, copy in pairs:
-        info = vault.store.bucket(place.bucket).copy(
-            place.key, copy.key, dest_bucket=destination, version_id=version_id
+
+    def copied(place: Place, copy: Place) -> Record:
+        bucket = vault.store.bucket(place.bucket)
+        return object_record(
+            target.bucket, bucket.copy(place.key, copy.key, dest_bucket=destination, version_id=version_id)
         )
-        yield object_record(target.bucket, info)
+
+    if not recursive:
+        place = parse_object(source)
+        yield copied(place, target.below(place.key.rpartition("/")[2]) if target.is_folder else target)
+        return
+    root = target if target.is_folder else Place(target.bucket, f"{target.key}/")
+    # The listing is read ahead of the copies: a copy below its own source must not be copied again.
+    for place, name in list(_below(vault, parse_place(source))):
+        try:
+            record: Record | Skip = copied(place, root.below(name))
+        except TickVaultError as error:
+            record = skipped.add(str(place), error)
+        yield record
 
 
 def _below(vault: Vault, source: Place) -> Iterator[tuple[Place, str]]:

@@ -5,12 +5,14 @@ Invariants: an option has one name, one default and one help text in every comma
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from tickvault.cli import terminal
+from tickvault.cli import interrupts, terminal
+from tickvault.cli.waiting import CommitWatch, OpeningWatch
 from tickvault.errors import InvalidInputError, NotFoundError
 
 if TYPE_CHECKING:
@@ -57,22 +59,27 @@ def help_without_command(context: click.Context) -> None:
         click.echo(context.get_help())
 
 
-def open_vault(vault_dir: str, *, create: bool = False) -> Vault:
+@contextmanager
+def open_vault(vault_dir: str, *, create: bool = False) -> Iterator[Vault]:
     """Open the vault of a command; only `bucket create` makes a missing one."""
-    from tickvault import vault
+    with interrupts.ending_at_once():
+        from tickvault import vault
 
     try:
-        opened = vault.open(vault_dir, create=create)
+        with OpeningWatch():
+            opened = vault.open(vault_dir, create=create)
     except NotFoundError:
         raise NotFoundError(
             f"there is no vault in {vault_dir}; name another folder with --vault, or make one: "
             f"tickvault bucket create raw --vault {vault_dir}"
         ) from None
-    if damage := opened.store.engine.report.damage:
-        # Recovery walks around damage; a listing that lacks what it walked around must not look complete.
-        places = terminal.count(len(damage), "damaged place")
-        terminal.say(f"warning: recovery found {places} in {vault_dir}; run: tickvault verify --vault {vault_dir}")
-    return opened
+    engine = opened.store.engine
+    with CommitWatch(engine), opened:
+        if damage := engine.report.damage:
+            # Recovery walks around damage; a listing that lacks what it walked around must not look complete.
+            places = terminal.count(len(damage), "damaged place")
+            terminal.say(f"warning: recovery found {places} in {vault_dir}; run: tickvault verify --vault {vault_dir}")
+        yield opened
 
 
 def parse_pairs(pairs: Iterable[str], option: str) -> dict[str, str]:

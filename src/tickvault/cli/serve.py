@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import click
 
-from tickvault.cli import terminal
+from tickvault.cli import interrupts, terminal
 from tickvault.cli.announcement import Rates, announce, log_to_stderr
 from tickvault.cli.options import F, json_option
 from tickvault.errors import InvalidInputError
@@ -49,7 +49,7 @@ def listening_options(command: F) -> F:
         metavar="HOST",
         default="127.0.0.1",
         show_default=True,
-        help="Address to listen on; 0.0.0.0 is every one.",
+        help="Address to listen on; 0.0.0.0 or :: is every one.",
     )(command)
 
 
@@ -118,7 +118,8 @@ def run_server(vault_dir: str, options: Listening, *, as_json: bool, example_key
         An object (``bucket/key``) for the printed examples to read.
     """
     try:
-        from tickvault.doors.s3 import server
+        with interrupts.ending_at_once():
+            from tickvault.doors.s3 import server
     except ModuleNotFoundError as error:
         raise InvalidInputError(
             f"serve needs {error.name}, which is not installed; run: pip install 'tickvault[s3]'"

@@ -28,6 +28,11 @@ def say(words: str) -> None:
     click.echo(words, err=True)
 
 
+def interject(words: str) -> None:
+    """Print words for a person on stderr, in place of a bar that may be drawn there."""
+    click.echo(("\r\x1b[2K" if sys.stderr.isatty() else "") + words, err=True)
+
+
 def fail(sentence: str) -> None:
     """Print an error as one line on stderr."""
     line = " ".join(part.strip() for part in sentence.splitlines() if part.strip())

@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, BinaryIO, NamedTuple
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple, TypeVar, overload
 
 from tickvault.errors import InvalidInputError, NotFoundError
 
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 PENDING_MAX = 64
 _PIECE_SIZE = 1 << 20
 
+T = TypeVar("T")
 ByteCount = Callable[[int], None]
 """Called with the number of bytes that have just been moved."""
 
@@ -87,24 +88,53 @@ class Uploader:
     options: PutOptions
     on_bytes: ByteCount = lambda _: None
 
-    def files(self, files: Iterable[LocalFile]) -> Iterator[ObjectInfo]:
+    @overload
+    def files(self, files: Iterable[LocalFile]) -> Iterator[ObjectInfo]: ...
+
+    @overload
+    def files(
+        self, files: Iterable[LocalFile], on_error: Callable[[LocalFile, Exception], T]
+    ) -> Iterator[ObjectInfo | T]: ...
+
+    def files(
+        self, files: Iterable[LocalFile], on_error: Callable[[LocalFile, Exception], T] | None = None
+    ) -> Iterator[ObjectInfo | T]:
         """Store files and yield what was stored, in the order given, each once it is durable.
 
-        An error ends the iteration; what was yielded before it is stored, and up to `PENDING_MAX` files after
-        the failed one may be stored as well.
+        An error of one file is given to `on_error`, whose result takes the place of what was stored. Without it, and
+        when it raises, the iteration ends; what was yielded before is stored, and up to `PENDING_MAX` files after the
+        failed one may be stored as well.
         """
-        pending: deque[Future[ObjectInfo]] = deque()
+        pending: deque[tuple[LocalFile, Future[ObjectInfo]]] = deque()
+
+        def settled() -> ObjectInfo | T:
+            file, stored = pending.popleft()
+            try:
+                return stored.result()
+            except Exception as error:
+                if on_error is None:
+                    raise
+                return on_error(file, error)
+
         for file in files:
-            with open(file.path, "rb") as source:
-                pending.append(self._begin(file.key, source, file.size))
+            pending.append((file, self._begin_file(file)))
             while len(pending) >= PENDING_MAX:
-                yield pending.popleft().result()
+                yield settled()
         while pending:
-            yield pending.popleft().result()
+            yield settled()
 
     def stream(self, key: str, source: BinaryIO) -> ObjectInfo:
         """Store what a stream of unknown length holds, and return once it is durable."""
         return self._begin(key, source, None).result()
+
+    def _begin_file(self, file: LocalFile) -> Future[ObjectInfo]:
+        try:
+            with open(file.path, "rb") as source:
+                return self._begin(file.key, source, file.size)
+        except Exception as error:
+            failed: Future[ObjectInfo] = Future()
+            failed.set_exception(error)
+            return failed
 
     def _begin(self, key: str, source: BinaryIO, size_hint: int | None) -> Future[ObjectInfo]:
         inline_size_max = self.bucket.store.inline_size_max

@@ -31,8 +31,10 @@ def check_bucket_name(name: str) -> str:
         rule = "must not hold a dot next to a dot or hyphen"
     elif _IP.fullmatch(name):
         rule = "must not look like an IP address"
-    elif name.startswith("xn--") or name.endswith(("-s3alias", "--ol-s3")):
-        rule = "uses a reserved prefix or suffix"
+    elif name.startswith("xn--"):
+        rule = "must not begin with xn--, which is reserved"
+    elif name.endswith(("-s3alias", "--ol-s3")):
+        rule = "must not end with -s3alias or --ol-s3, which are reserved"
     if rule is not None:
         raise InvalidInputError(f"bucket name {name!r} {rule}")
     return name

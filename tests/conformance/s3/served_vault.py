@@ -13,6 +13,7 @@ import urllib.request
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -105,6 +106,62 @@ def plain_environment(home, **variables):
         and not name.startswith("SSL_")
     }
     return {**kept, "HOME": str(home), "LC_ALL": "C.UTF-8", **variables}
+
+
+@dataclass(frozen=True)
+class Printed:
+    """What a client printed."""
+
+    bytes: bytes
+    lines: list[str]
+    stderr: str
+
+
+def client(*command, environment):
+    """Return a function that runs a client with more arguments and returns what it printed.
+
+    With `status` other than 0 the client has to fail.
+    """
+
+    def run(*arguments, status=0, stdin=b""):
+        done = subprocess.run(
+            [*command, *map(str, arguments)],
+            env=environment,
+            input=stdin,
+            capture_output=True,
+            timeout=120,
+            check=False,
+        )
+        stdout, stderr = done.stdout, done.stderr.decode()
+        assert (done.returncode == 0) == (status == 0), f"{arguments}: {done.returncode}\n{stdout!r}\n{stderr}"
+        return Printed(stdout, stdout.decode("utf-8", "replace").splitlines(), stderr)
+
+    return run
+
+
+def presenting(served, **changed):
+    """Return a `Served` that a client takes for it, with another url or key pair."""
+    return SimpleNamespace(
+        **{"url": served.url, "access_key": served.access_key, "secret_key": served.secret_key, **changed}
+    )
+
+
+def tree_of_files(root, large_size):
+    """Fill a new folder with files: empty, small, of several parts, in folders, with awkward names; return it."""
+    for folder in ("", "sub", "sub/a b+c%20"):
+        (root / folder).mkdir(exist_ok=True)
+    (root / "empty").write_bytes(b"")
+    (root / "small.csv").write_bytes(b"ts_event,price\n")
+    (root / "sub" / "large.bin").write_bytes(some_bytes(large_size))
+    for number, name in enumerate(AWKWARD_NAMES):
+        (root / "sub" / name).write_bytes(b"%d" % number)
+    (root / "sub" / "a b+c%20" / "ü").write_bytes(b"deep")
+    return root
+
+
+def files_of(root):
+    """Return the relative paths of all files below a folder, in the order of S3's keys."""
+    return sorted((str(path.relative_to(root)) for path in root.rglob("*") if path.is_file()), key=str.encode)
 
 
 def self_made_certificate(folder):

@@ -24,11 +24,27 @@ def test_create_head_and_delete(s3, bucket, refused):
 
 
 @pytest.mark.parametrize(
-    "name", ["ab", "a" * 64, "Upper", "under_score", "1.2.3.4", "a..b", "-a-b", "a-b-", "a%20b", "%C3%A4bc", "xn--a"]
+    ("name", "rule"),
+    [
+        ("ab", "3 to 63 characters"),
+        ("a" * 64, "3 to 63 characters"),
+        ("Upper", "lower-case letters"),
+        ("under_score", "lower-case letters"),
+        ("1.2.3.4", "IP address"),
+        ("a..b", "dot next to a dot"),
+        ("-a-b", "begin and end with a letter or digit"),
+        ("a-b-", "begin and end with a letter or digit"),
+        ("a%20b", "lower-case letters"),
+        ("%C3%A4bc", "lower-case letters"),
+        ("xn--a", "begin with xn--"),
+        ("a--ol-s3", "end with -s3alias or --ol-s3"),
+    ],
 )
-def test_names(send_signed, name):
+def test_names(send_signed, name, rule):
+    """The story: a refused name was answered with "The specified bucket is not valid" and no word of the rule."""
     status, _, content = send_signed("PUT", f"/{name}")
     assert (status, b"<Code>InvalidBucketName</Code>" in content) == (400, True)
+    assert rule in content.decode()
 
 
 def test_locations(s3, bucket, refused):

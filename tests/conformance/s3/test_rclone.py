@@ -1,21 +1,23 @@
 """rclone against a served vault: trees of files, kept the same on both sides and checked by their hashes."""
 
 import json
-import subprocess
 import time
-from types import SimpleNamespace
 
 import pytest
 from served_vault import (
     AWKWARD_NAMES,
     MANY_COUNT,
+    client,
     fetch,
+    files_of,
     fill,
     plain_environment,
+    presenting,
     program,
     self_made_certificate,
     serving,
     some_bytes,
+    tree_of_files,
 )
 
 MIB = 1 << 20
@@ -46,20 +48,7 @@ def rclone_for(tmp_path_factory):
             **variables,
         )
 
-        def rclone(*arguments, status=0, stdin=b""):
-            done = subprocess.run(
-                [executable, *map(str, arguments)],
-                env=environment,
-                input=stdin,
-                capture_output=True,
-                timeout=120,
-                check=False,
-            )
-            stdout, stderr = done.stdout, done.stderr.decode()
-            assert (done.returncode == 0) == (status == 0), f"{arguments}: {done.returncode}\n{stdout!r}\n{stderr}"
-            return SimpleNamespace(bytes=stdout, lines=stdout.decode("utf-8", "replace").splitlines(), stderr=stderr)
-
-        return rclone
+        return client(executable, environment=environment)
 
     return caller
 
@@ -71,21 +60,7 @@ def rclone(rclone_for, endpoint):
 
 @pytest.fixture
 def tree(tmp_path):
-    """A folder of files: empty, small, of several parts, in folders, with awkward names."""
-    root = tmp_path / "tree"
-    for folder in ("", "sub", "sub/a b+c%20"):
-        (root / folder).mkdir(exist_ok=True)
-    (root / "empty").write_bytes(b"")
-    (root / "small.csv").write_bytes(b"ts_event,price\n")
-    (root / "sub" / "large.bin").write_bytes(some_bytes(22 * MIB))
-    for number, name in enumerate(AWKWARD_NAMES):
-        (root / "sub" / name).write_bytes(b"%d" % number)
-    (root / "sub" / "a b+c%20" / "ü").write_bytes(b"deep")
-    return root
-
-
-def files_of(root):
-    return sorted((str(path.relative_to(root)) for path in root.rglob("*") if path.is_file()), key=str.encode)
+    return tree_of_files(tmp_path / "tree", 22 * MIB)
 
 
 def differences(rclone, *arguments, status=0):
@@ -237,9 +212,9 @@ def test_unfinished_uploads(rclone, s3, bucket):
 
 
 def test_wrong_credentials(rclone_for, endpoint, bucket):
-    stranger = SimpleNamespace(url=endpoint.url, access_key="AKIANOBODY", secret_key=endpoint.secret_key)
+    stranger = presenting(endpoint, access_key="AKIANOBODY")
     assert "InvalidAccessKeyId" in rclone_for(stranger)("lsf", f"vault:{bucket}", status=1).stderr
-    liar = SimpleNamespace(url=endpoint.url, access_key=endpoint.access_key, secret_key="wrong")
+    liar = presenting(endpoint, secret_key="wrong")
     assert "SignatureDoesNotMatch" in rclone_for(liar)("lsf", f"vault:{bucket}", status=1).stderr
 
 
@@ -255,7 +230,7 @@ def test_tls_with_a_certificate_of_our_own(rclone_for, tree, tmp_path):
 def test_buckets_as_host_names(rclone_for, tree, tmp_path):
     """The names are not in any DNS: the server itself stands in as the proxy that a client leaves them to."""
     with serving(tmp_path / "vault", "--domain", "s3.vault.test") as served:
-        named = SimpleNamespace(url="http://s3.vault.test", access_key=served.access_key, secret_key=served.secret_key)
+        named = presenting(served, url="http://s3.vault.test")
         rclone = rclone_for(named, HTTP_PROXY=served.url, RCLONE_S3_FORCE_PATH_STYLE="false")
         rclone("copy", tree, "vault:raw")
         assert differences(rclone, tree, "vault:raw") == (0, len(files_of(tree)))

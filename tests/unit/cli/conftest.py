@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import pytest
 from click.testing import CliRunner, Result
 
-from tickvault.cli import main
+from tickvault.cli.app import main
 
 
 class Typed(NamedTuple):

@@ -14,8 +14,8 @@ import click
 import pytest
 
 from tickvault import errors
-from tickvault.cli import main
-from tickvault.cli.app import EXIT_BUG, EXIT_INTERRUPTED, EXIT_LOCAL_FILE, EXIT_PIPE_CLOSED
+from tickvault.cli.app import main
+from tickvault.cli.statuses import EXIT_BUG, EXIT_INTERRUPTED, EXIT_LOCAL_FILE, EXIT_PIPE_CLOSED
 
 Type = Callable[..., Any]
 Start = Callable[..., "subprocess.Popen[bytes]"]

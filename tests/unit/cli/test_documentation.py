@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tickvault import errors
-from tickvault.cli import app, reference
+from tickvault.cli import app, reference, statuses
 
 ROOT = Path(__file__).parents[3]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
@@ -40,7 +40,13 @@ def test_every_exit_code_is_documented() -> None:
     rows = dict(re.findall(r"^\| (\d+) \| (.*?) \|", page("docs/reference/exit-codes.md"), re.MULTILINE))
     for kind, code in errors.EXIT_CODES.items():
         assert f"`{kind.__name__}`" in rows[str(code)]
-    others = [app.EXIT_USAGE, app.EXIT_LOCAL_FILE, app.EXIT_BUG, app.EXIT_INTERRUPTED, app.EXIT_PIPE_CLOSED]
+    others = [
+        statuses.EXIT_USAGE,
+        statuses.EXIT_LOCAL_FILE,
+        statuses.EXIT_BUG,
+        statuses.EXIT_INTERRUPTED,
+        statuses.EXIT_PIPE_CLOSED,
+    ]
     assert {str(code) for code in others} <= set(rows)
 
 

@@ -182,3 +182,60 @@ def test_a_key_never_leads_out_of_the_folder(raw: Type, folder: Path) -> None:
     raw("put", "-", "raw/../../outside", stdin=b"x")
     assert "cannot become a file" in raw("cp", "-r", "raw/", "./in", status=2).stderr
     assert not (folder.parent / "outside").exists()
+
+
+def test_cp_recursive_goes_on_past_what_cannot_be_copied(raw: Type, folder: Path) -> None:
+    """The story: one key that is no file name ended the copy of a whole bucket, at the first of them."""
+    for key in ("../x", "a", "a/b", "a/b/c", "z//y", "zz"):
+        raw("put", "-", f"raw/{key}", stdin=key.encode())
+    typed = raw("cp", "-r", "raw/", "./in", status=2)
+    assert sorted(path.name for path in (folder / "in").rglob("*")) == ["a", "zz"]
+    assert (folder / "in" / "zz").read_text() == "zz"
+    words = typed.stderr.splitlines()
+    assert words[:2] == ["copied 2 objects to ./in", "skipped 4:"]
+    assert [line.split(": ")[0] for line in words[2:]] == ["  raw/../x", "  raw/a/b", "  raw/a/b/c", "  raw/z//y"]
+    assert "cannot become a file" in words[2]
+    assert "have to be a folder" in words[3]
+    lines = raw("cp", "-r", "raw/", "./in", "--json", status=2).json_lines
+    assert [line["skipped"] for line in lines if "skipped" in line] == ["raw/../x", "raw/a/b", "raw/a/b/c", "raw/z//y"]
+    assert [line["key"] for line in lines if "key" in line] == ["a", "zz"]
+
+
+def test_cp_recursive_saves_what_is_sound_beside_damage(raw: Type, folder: Path) -> None:
+    for key in ("a", "b", "c"):
+        raw("put", "-", f"raw/{key}", stdin=f"body of {key}".encode())
+    (segment,) = (folder / "data" / "segments").glob("*.seg")
+    held = segment.read_bytes()
+    segment.write_bytes(held.replace(b"body of b", b"body 0f b"))
+    typed = raw("cp", "-r", "raw/", "./in", status=8)
+    assert "  raw/b: " in typed.stderr
+    assert sorted(path.name for path in (folder / "in").iterdir()) == ["a", "c"]
+    raw("bucket", "create", "archive")
+    assert "copied 2 objects" in raw("cp", "-r", "raw/", "archive/", status=8).stderr
+
+
+def test_cp_recursive_of_a_folder_skips_what_cannot_become_an_object(raw: Type, folder: Path) -> None:
+    (folder / "tree" / ("d" * 250)).mkdir(parents=True)
+    deep = folder / "tree" / ("d" * 250)
+    for _ in range(3):
+        deep = deep / ("d" * 250)
+    deep.mkdir(parents=True)
+    (deep / ("f" * 100)).write_text("the key would be longer than 1,024 bytes")
+    (folder / "tree" / "z").write_text("z")
+    typed = raw("cp", "-r", "./tree", "raw/", status=2)
+    assert "copied 1 object" in typed.stderr
+    assert "1024 bytes" in typed.stderr
+    assert raw("ls", "-r", "raw").stdout == "z\n"
+
+
+def test_cp_recursive_with_several_reasons_ends_with_1(raw: Type, folder: Path) -> None:
+    for key in ("../x", "n" * 300, "ok"):
+        raw("put", "-", f"raw/{key}", stdin=b"x")
+    typed = raw("cp", "-r", "raw/", "./in", status=1)
+    assert "skipped 2:" in typed.stderr
+    assert "file name too long" in typed.stderr
+
+
+def test_cp_recursive_from_or_to_a_bucket_that_is_not_there_copies_nothing(filled: Type) -> None:
+    filled("cp", "-r", "none/", "./in", status=3)
+    filled("cp", "-r", "raw/", "none/", status=3)

@@ -85,6 +85,44 @@ def test_a_port_that_is_taken(start: Start) -> None:
     assert str(port) in sentence
 
 
+def has_ipv6_loopback() -> bool:
+    try:
+        with socket.create_server(("::1", 0), family=socket.AF_INET6):
+            return True
+    except OSError:
+        return False
+
+
+@pytest.mark.skipif(not has_ipv6_loopback(), reason="NOT TESTED: this machine has no IPv6 loopback")
+@pytest.mark.parametrize("host", ["::1", "::"])
+def test_an_ipv6_address(start: Start, host: str, folder: Path) -> None:
+    import boto3
+    import botocore.config
+
+    process = start("serve", "vault", "--host", host, "--port", "0", "--workers", "1", "--json")
+    facts = ready(process)
+    assert facts["endpoint"] == f"http://[{host}]:{facts['port']}"
+    reachable = f"http://[::1]:{facts['port']}"
+    pair = json.loads((folder / facts["credentials_file"]).read_text())
+    s3 = boto3.client(
+        "s3",
+        endpoint_url=reachable,
+        region_name="us-east-1",
+        aws_access_key_id=pair["access_key"],
+        aws_secret_access_key=pair["secret_key"],
+        config=botocore.config.Config(proxies={}, retries={"total_max_attempts": 1}),
+    )
+    s3.create_bucket(Bucket="raw")
+    s3.put_object(Bucket="raw", Key="k", Body=b"x")
+    assert s3.get_object(Bucket="raw", Key="k")["Body"].read() == b"x"
+    assert f'endpoint_url="{reachable}"' in stop(process, signal.SIGINT)
+
+
+def test_an_address_of_another_machine(tickvault: Type) -> None:
+    typed = tickvault("serve", "vault", "--host", "192.0.2.1", "--port", "0", status=2)
+    assert "no address of this machine" in typed.stderr
+
+
 @pytest.mark.parametrize(("given", "missing"), [("--cert", "--key"), ("--key", "--cert")])
 def test_tls_needs_both_files(tickvault: Type, given: str, missing: str) -> None:
     assert f"{missing} is missing" in tickvault("serve", given, "server.pem", status=2).stderr

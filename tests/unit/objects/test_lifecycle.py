@@ -9,17 +9,17 @@ import pytest
 
 import tickvault as tv
 from tickvault.engine.commit import Change, Transaction
-from tickvault.objects import lifecycle
+from tickvault.objects import lifecycle_walk
 from tickvault.objects.bucket import Bucket
 from tickvault.objects.entries import Kind
-from tickvault.objects.lifecycle import BucketLifecycle, run_lifecycle
+from tickvault.objects.lifecycle import BucketLifecycle, run_lifecycle, validate_lifecycle
 
 DAY_NS = 86_400 * 10**9
 
 
 def set_rules(bucket: Bucket, *rules: dict[str, Any]) -> None:
     numbered = [{"id": f"rule-{number}", "status": "Enabled", **rule} for number, rule in enumerate(rules)]
-    lifecycle.validate_lifecycle({"rules": numbered})
+    validate_lifecycle({"rules": numbered})
     bucket.set_document("lifecycle", {"rules": numbered})
 
 
@@ -127,8 +127,8 @@ def test_several_rules_each_do_their_part(bucket: Bucket, clock: Any) -> None:
 
 
 def test_many_objects_go_page_by_page(bucket: Bucket, clock: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lifecycle, "_PAGE_LENGTH", 7)
-    monkeypatch.setattr(lifecycle, "_BATCH_LENGTH", 3)
+    monkeypatch.setattr(lifecycle_walk, "_PAGE_LENGTH", 7)
+    monkeypatch.setattr(lifecycle_walk, "_BATCH_LENGTH", 3)
     bucket.put_many([(f"k{number:03}", b"x") for number in range(50)])
     clock.pass_days(3)
     bucket.put_many([(f"k{number:03}", b"x") for number in range(0, 50, 5)])
@@ -173,7 +173,7 @@ def test_a_delete_marker_is_a_successor_too(versioned: Bucket, clock: Any) -> No
 def test_the_newest_noncurrent_versions_are_retained(
     versioned: Bucket, clock: Any, monkeypatch: pytest.MonkeyPatch, page_length: int
 ) -> None:
-    monkeypatch.setattr(lifecycle, "_PAGE_LENGTH", page_length)
+    monkeypatch.setattr(lifecycle_walk, "_PAGE_LENGTH", page_length)
     for key in ("a", "b"):
         for number in range(6):
             versioned.put(key, b"%d" % number)
@@ -275,15 +275,15 @@ def meanwhile(
     bucket: Bucket, monkeypatch: pytest.MonkeyPatch, change: Callable[[], object], method: str = "_remove_batch"
 ) -> None:
     """Let `change` happen between the look and the commit of a run."""
-    original = getattr(lifecycle._Run, method)
+    original = getattr(lifecycle_walk.BucketWalk, method)
 
-    def changed_first(self: Any, batch: Any, remove: Any) -> None:
+    def changed_first(self: Any, batch: Any, removal: Any) -> None:
         nonlocal original
-        monkeypatch.setattr(lifecycle._Run, method, original)
+        monkeypatch.setattr(lifecycle_walk.BucketWalk, method, original)
         change()
-        original(self, batch, remove)
+        original(self, batch, removal)
 
-    monkeypatch.setattr(lifecycle._Run, method, changed_first)
+    monkeypatch.setattr(lifecycle_walk.BucketWalk, method, changed_first)
 
 
 def test_an_object_overwritten_meanwhile_stays(bucket: Bucket, clock: Any, monkeypatch: pytest.MonkeyPatch) -> None:

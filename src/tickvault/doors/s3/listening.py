@@ -1,4 +1,4 @@
-"""The port, the certificate and the descriptors that a server needs before its workers start.
+"""The port and the descriptors that a server needs before its workers start.
 
 Invariants: what the system refuses is said with what to do about it; the port is held by a socket that never
 listens.
@@ -6,9 +6,9 @@ listens.
 
 from __future__ import annotations
 
+import errno
 import resource
 import socket
-import ssl
 
 from tickvault.errors import InvalidInputError
 
@@ -34,10 +34,36 @@ def reserve_port(host: str, port: int) -> socket.socket:
         placeholder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         placeholder.bind(address)
     except OSError as error:
-        raise InvalidInputError(
-            f"cannot listen on {host}:{port}: {error.strerror}; choose another port, or 0 for a free one"
-        ) from None
+        raise InvalidInputError(_refusal(host, port, error)) from None
     return placeholder
+
+
+def url_host(host: str) -> str:
+    """Return a host as it stands in a URL: an IPv6 address in brackets.
+
+    >>> url_host("::1"), url_host("127.0.0.1")
+    ('[::1]', '127.0.0.1')
+    """
+    return f"[{host}]" if ":" in host else host
+
+
+def _refusal(host: str, port: int, error: OSError) -> str:
+    """Say why an address cannot be listened on, and what to do."""
+    if error.errno in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT, errno.EINVAL):
+        everywhere = "::" if ":" in host else "0.0.0.0"
+        return (
+            f"cannot listen on {host}: it is no address of this machine; give one of those that `ip address` shows, "
+            f"or {everywhere} for all of them"
+        )
+    if error.errno == errno.EACCES:
+        return (
+            f"cannot listen on {url_host(host)}:{port}: this user may not take that port; choose one from 1024 on, or "
+            "0 for a free one"
+        )
+    return (
+        f"cannot listen on {url_host(host)}:{port}: {(error.strerror or str(error)).lower()}; choose another port, or "
+        "0 for a free one"
+    )
 
 
 def bind_like(placeholder: socket.socket) -> socket.socket:
@@ -48,22 +74,6 @@ def bind_like(placeholder: socket.socket) -> socket.socket:
     listener.bind(placeholder.getsockname())
     listener.setblocking(False)
     return listener
-
-
-def tls_context(certificate: str | None, key: str | None) -> ssl.SSLContext | None:
-    """Return the context of a certificate and key in PEM, None without them; raises `InvalidInputError`."""
-    if certificate is None and key is None:
-        return None
-    if certificate is None or key is None:
-        raise InvalidInputError("TLS needs both a certificate file and a key file")
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.set_alpn_protocols(["http/1.1"])
-    try:
-        context.load_cert_chain(certificate, key)
-    except (OSError, ssl.SSLError) as error:
-        raise InvalidInputError(f"TLS certificate {certificate} with key {key}: {error}") from None
-    return context
 
 
 def raise_descriptor_limit() -> None:

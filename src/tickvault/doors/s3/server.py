@@ -12,9 +12,10 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from tickvault.doors.s3 import crc64nvme
+from tickvault.doors.s3.certificate import tls_context
 from tickvault.doors.s3.door import Route
 from tickvault.doors.s3.limits import Limits
-from tickvault.doors.s3.listening import raise_descriptor_limit, reserve_port, tls_context
+from tickvault.doors.s3.listening import raise_descriptor_limit, reserve_port, url_host
 from tickvault.doors.s3.supervisor import Counters, Supervisor, run_in_child
 from tickvault.doors.s3.worker import DoorOptions
 from tickvault.errors import InvalidInputError
@@ -95,7 +96,7 @@ def serve(
     Raises
     ------
     InvalidInputError
-        An option breaks a rule, or the port is taken.
+        An option breaks a rule, the address or port cannot be had, or the certificate cannot be used.
     TickVaultError
         What a worker's opening of the vault raised.
     """
@@ -124,8 +125,7 @@ def serve(
             route=route,
         )
         address = placeholder.getsockname()
-        shown = f"[{host}]" if ":" in host else host
-        url = f"{'https' if tls else 'http'}://{shown}:{address[1]}"
+        url = f"{'https' if tls else 'http'}://{url_host(host)}:{address[1]}"
         endpoint = Endpoint(url, host, address[1], credentials.access_key, credentials.source, os.getpid(), count)
         parent = Supervisor(store_path, opener, options, placeholder, count)
         parent.run(
