@@ -5,6 +5,7 @@ Invariants: as of `get`; a batch gives the same blobs and the same errors whethe
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Sequence
 from itertools import repeat
 from typing import TYPE_CHECKING, Any
@@ -32,6 +33,7 @@ _OFFSET_MAX = 1 << 48
 _NOTHING = memoryview(b"")
 _place = ENTRY_PLACE.unpack
 _new = np.ndarray.__new__
+_set_source = Blob.__dict__["_source"].__set__
 
 
 def get_many(bucket: Bucket, keys: Sequence[str]) -> list[Blob]:
@@ -154,11 +156,7 @@ def _at_once(bucket: Bucket, snapshot: Snapshot, keys: Sequence[str], compiled: 
         over: Iterable[memoryview] = repeat(*views.values())
     else:
         over = [views[segment_id] for segment_id in segment_ids.tolist()]
-    sources = zip(repeat(bucket), raw_keys, values, strict=False)
-    found: list[Blob] = []
-    append = found.append
-    for source, view, body, size in zip(sources, over, bodies.tolist(), sizes.tolist(), strict=False):
-        blob: Blob = _new(Blob, size, U8, view, body)
-        blob._source = source
-        append(blob)
+    # No bytecode in these loops: they are a third of the whole otherwise.
+    found: list[Blob] = list(map(_new, repeat(Blob), sizes.tolist(), repeat(U8), over, bodies.tolist()))
+    deque(map(_set_source, found, zip(repeat(bucket), raw_keys, values, strict=False)), maxlen=0)
     return found

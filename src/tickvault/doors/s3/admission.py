@@ -67,7 +67,10 @@ class Admission:
         target = split_target(raw_target)
         host = headers.get("host", "")
         bucket, key = bucket_and_key(target.decoded_path, host, self._domains)
-        identity = self._identify(method, target, headers, key)
+        if "authorization" in headers:
+            identity = self._authenticator.authenticate(method, target, headers)
+        else:
+            identity = self._identify_unsigned(method, target, headers, key)
         body: Body = EMPTY_BODY
         arriving: RequestBody | None = None
         if has_body or method in _BODY_METHODS:
@@ -90,8 +93,9 @@ class Admission:
         )
         return request, arriving
 
-    def _identify(self, method: str, target: Target, headers: Mapping[str, str], key: str) -> Identity:
-        if "authorization" not in headers and "X-Amz-Signature" not in target.query:
+    def _identify_unsigned(self, method: str, target: Target, headers: Mapping[str, str], key: str) -> Identity:
+        """Return who sent a request without an Authorization header."""
+        if "X-Amz-Signature" not in target.query:
             if method == "OPTIONS":
                 return ANONYMOUS
             if method == "POST" and not key and not target.query_pairs:

@@ -35,6 +35,10 @@ class EmptyBody:
         """Return nothing."""
         return b""
 
+    def read_arrived(self, limit: int) -> bytes:
+        """Return nothing."""
+        return b""
+
     def __aiter__(self) -> AsyncIterator[Chunk]:
         return self
 
@@ -157,6 +161,8 @@ class RequestBody:
 
     async def read(self, limit: int) -> bytes:
         """Return the whole body; raises `S3Error` ``EntityTooLarge`` beyond `limit` bytes."""
+        if self._ended:
+            return self.read_arrived(limit)
         if self.length is not None and self.length > limit:
             raise _too_large(limit)
         pieces: list[Chunk] = []
@@ -166,9 +172,23 @@ class RequestBody:
             if size > limit:
                 raise _too_large(limit)
             pieces.append(piece)
-        if len(pieces) == 1 and type(pieces[0]) is bytes:
-            return pieces[0]
-        return b"".join(pieces)
+        return _joined(pieces)
+
+    def read_arrived(self, limit: int) -> bytes:
+        """Return the whole of a body that is `complete`, as `read` does."""
+        assert self._ended
+        if self.length is not None and self.length > limit:
+            raise _too_large(limit)
+        while self._chunks:
+            self._take(self._chunks.popleft())
+            if self._received > limit:
+                raise _too_large(limit)
+        if self._error is not None:
+            raise self._error
+        self._finish()
+        pieces = list(self._pieces)
+        self._pieces.clear()
+        return _joined(pieces)
 
     def __aiter__(self) -> AsyncIterator[Chunk]:
         return self
@@ -238,6 +258,12 @@ class RequestBody:
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
+
+
+def _joined(pieces: list[Chunk]) -> bytes:
+    if len(pieces) == 1 and type(pieces[0]) is bytes:
+        return pieces[0]
+    return b"".join(pieces)
 
 
 def _too_large(limit: int) -> S3Error:

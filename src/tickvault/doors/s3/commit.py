@@ -9,13 +9,19 @@ begun gets the same time again to end; at most `COMMITS_QUEUED_MAX` wait in a pr
 from __future__ import annotations
 
 import asyncio
+import logging
+import os
 import threading
 from collections import deque
 from collections.abc import Callable
-from typing import Any, Protocol, TypeVar
+from functools import partial
+from typing import Any, NoReturn, Protocol, TypeVar
 
 from tickvault.doors.s3.limits import Limits
+from tickvault.doors.s3.message import Outcome, resolve
 from tickvault.errors import BusyError
+
+log = logging.getLogger("tickvault.s3")
 
 Result = TypeVar("Result")
 Result_co = TypeVar("Result_co", covariant=True)
@@ -42,13 +48,23 @@ class SubmittingStore(Protocol):
 
 
 class _Wait:
-    __slots__ = ("deadline", "future", "operation", "withdrawn")
+    __slots__ = ("deadline", "operation", "then", "withdrawn")
 
-    def __init__(self, operation: PendingOperation[Any], future: asyncio.Future[Any], deadline: float) -> None:
+    def __init__(self, operation: PendingOperation[Any], then: Callable[[Outcome], None], deadline: float) -> None:
         self.operation = operation
-        self.future = future
+        self.then: Callable[[Outcome], None] | None = then
+        """None once it was told."""
         self.deadline = deadline
         self.withdrawn = False
+
+    def tell(self, outcome: Outcome) -> None:
+        """Tell how it ended, the first time."""
+        then, self.then = self.then, None
+        if then is not None:
+            try:
+                then(outcome)
+            except Exception:  # of the waiter, and no reason for the others to wait
+                log.exception("a waiter failed to take the outcome of its commit")
 
 
 class CommitBridge:
@@ -78,9 +94,26 @@ class CommitBridge:
         self._outcomes: deque[PendingOperation[Any]] = deque()
         self._awake = False
         self._timer: asyncio.TimerHandle | None = None
+        # Not `call_soon_threadsafe`: it wakes the loop while the committer holds the interpreter, so that the loop
+        # falls asleep again at once and has to be woken twice. Writing to a descriptor lets go of it.
+        self._bell = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        loop.add_reader(self._bell, self._collect)
+
+    def __del__(self) -> None:
+        # No sooner: whatever is still being committed refers to the bridge, and would ring a descriptor that may be
+        # somebody else's by then.
+        os.close(self._bell)
 
     def submit(self, store: SubmittingStore, operation: PendingOperation[Result]) -> asyncio.Future[Result]:
-        """Queue an operation and return the future of its result.
+        """Queue an operation and return the future of its result; see `submit_then`."""
+        future: asyncio.Future[Result] = self._loop.create_future()
+        self.submit_then(store, operation, partial(resolve, future))
+        return future
+
+    def submit_then(
+        self, store: SubmittingStore, operation: PendingOperation[Any], then: Callable[[Outcome], None]
+    ) -> None:
+        """Queue an operation; `then` is called on the loop, once, with what returns its result or raises its error.
 
         Raises
         ------
@@ -89,8 +122,7 @@ class CommitBridge:
         """
         if len(self._waits) >= self._queued_max:
             raise BusyError(f"{self._queued_max} commits are waiting already; try again in a moment")
-        future: asyncio.Future[Result] = self._loop.create_future()
-        self._waits[id(operation)] = _Wait(operation, future, self._loop.time() + self._timeout_s)
+        self._waits[id(operation)] = _Wait(operation, then, self._loop.time() + self._timeout_s)
         try:
             store.submit(operation, self._on_done)
         except BaseException:
@@ -98,7 +130,6 @@ class CommitBridge:
             raise
         if self._timer is None:
             self._timer = self._loop.call_later(self._timeout_s / 4, self._sweep)
-        return future
 
     def _on_done(self, operation: PendingOperation[Any]) -> None:
         """Note an outcome; runs in the committer thread."""
@@ -107,23 +138,17 @@ class CommitBridge:
         self._outcomes.append(operation)
         if not self._awake:
             self._awake = True
-            try:
-                self._loop.call_soon_threadsafe(self._collect)
-            except RuntimeError:
-                pass  # the loop is closed, and with it whoever waited
+            os.eventfd_write(self._bell, 1)
 
     def _collect(self) -> None:
+        os.eventfd_read(self._bell)
         self._awake = False
         outcomes = self._outcomes
         while outcomes:
             operation = outcomes.popleft()
             wait = self._waits.pop(id(operation), None)
-            if wait is None or wait.future.done():
-                continue
-            try:
-                wait.future.set_result(operation.outcome())
-            except BaseException as error:  # the outcome is the waiter's, whatever it is
-                wait.future.set_exception(error)
+            if wait is not None:
+                wait.tell(operation.outcome)
 
     def _sweep(self) -> None:
         """Withdraw what has waited too long, and give up on what does not end; one timer serves all waits."""
@@ -134,16 +159,19 @@ class CommitBridge:
             if not wait.withdrawn:
                 wait.withdrawn = True
                 wait.deadline = now + self._timeout_s
-                if wait.operation.cancel() is True and not wait.future.done():
+                if wait.operation.cancel() is True:
                     # It was not begun and never will be: nothing is left to wait for.
                     message = "the wait for the commit ran out, and the change was withdrawn; try again in a moment"
-                    wait.future.set_exception(BusyError(message))
+                    wait.tell(partial(_busy, message))
                 continue
             # The entry stays until the committer speaks of it, so that its operation is not forgotten
             # half-way and a committer that hangs fills the queue, which turns further writes away at once.
-            if not wait.future.done():
-                wait.future.set_exception(BusyError("the commit did not end in time; try again in a moment"))
+            wait.tell(partial(_busy, "the commit did not end in time; try again in a moment"))
         self._timer = self._loop.call_later(self._timeout_s / 4, self._sweep) if self._waits else None
+
+
+def _busy(message: str) -> NoReturn:
+    raise BusyError(message)
 
 
 _local = threading.local()

@@ -12,11 +12,12 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Awaitable
+from functools import partial
 from typing import TYPE_CHECKING, cast
 
 from tickvault.doors.s3.errors import S3Error, error_response
 from tickvault.doors.s3.flow import FOR_BODY, FOR_GOOD, FOR_QUEUE, FlowControl
-from tickvault.doors.s3.message import Request, Response
+from tickvault.doors.s3.message import Deferred, Outcome, Request, Response
 from tickvault.doors.s3.reader import BETWEEN, BODY, HEAD, Exchange, RequestReader
 from tickvault.doors.s3.streaming import ClientGoneError, TruncatedError, send_stream
 from tickvault.doors.s3.wire import CONTINUE, has_body
@@ -309,12 +310,22 @@ class Connection(FlowControl):
             return
         if isinstance(result, Response):
             self._answer(exchange, result)
+        elif type(result) is Deferred:
+            result.then(partial(self._answer_outcome, exchange))
         else:
             self._task = door.loop.create_task(self._await_answer(exchange, result))
 
     async def _await_answer(self, exchange: Exchange, awaitable: Awaitable[Response]) -> None:
         try:
             response = await awaitable
+        except Exception as error:
+            self._answer_error(exchange, error)
+        else:
+            self._answer(exchange, response)
+
+    def _answer_outcome(self, exchange: Exchange, outcome: Outcome) -> None:
+        try:
+            response: Response = outcome()
         except Exception as error:
             self._answer_error(exchange, error)
         else:
@@ -389,7 +400,7 @@ class Connection(FlowControl):
         connection = None
         if not exchange.keep_alive:
             connection = "close"
-        elif exchange.headers.get("connection", "").lower() == "keep-alive":
+        elif "connection" in exchange.headers and exchange.headers["connection"].lower() == "keep-alive":
             connection = "keep-alive"  # what a client of HTTP/1.0 waits to be told
         return self._door.heads.render(response.status, response.headers, length, request_id, connection)
 
@@ -445,9 +456,7 @@ class Connection(FlowControl):
         self._resume(FOR_QUEUE | FOR_BODY)
 
     def _send(self, head: bytes, body: bytes | memoryview) -> None:
-        if not body:
-            self._write(head)
-        elif len(body) <= _JOIN_SIZE_MAX:
+        if len(body) <= _JOIN_SIZE_MAX:
             self._write(b"".join((head, body)))
         else:
             self._write_pieces((head, body))

@@ -7,9 +7,11 @@ touches the socket.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Mapping
+import asyncio
+from collections.abc import AsyncIterator, Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from functools import partial
+from typing import Any, Protocol
 
 Chunk = bytes | memoryview
 
@@ -41,6 +43,9 @@ class Body(Protocol):
 
     async def read(self, limit: int) -> bytes:
         """Return the whole body; raises `S3Error` ``EntityTooLarge`` beyond `limit` bytes."""
+
+    def read_arrived(self, limit: int) -> bytes:
+        """Return the whole of a body that is `complete`, as `read` does."""
 
     def __aiter__(self) -> AsyncIterator[Chunk]:
         """Iterate over pieces of the body; back pressure reaches the client."""
@@ -81,3 +86,59 @@ class Response:
     body: Chunk | Iterator[memoryview] = b""
     length: int | None = None
     blocking: bool = False
+
+
+#: How something ended: returns its result, or raises its error.
+Outcome = Callable[[], Any]
+
+
+class Deferred:
+    """An answer that is made from an outcome which is not there yet, without a task that waits for it.
+
+    A task, its future and the loop's turns between them would take longer than the rest of a small write. It may be
+    awaited all the same. Everything happens on the event loop.
+
+    Parameters
+    ----------
+    make : callable
+        Given the outcome, returns the answer or raises.
+    """
+
+    __slots__ = ("_make", "_outcome", "_then")
+
+    def __init__(self, make: Callable[[Outcome], Response]) -> None:
+        self._make = make
+        self._outcome: Outcome | None = None
+        self._then: Callable[[Outcome], None] | None = None
+
+    def wrap(self, wrapper: Callable[[Outcome], Response]) -> None:
+        """Let a function stand between the answer, or its error, and whoever takes it."""
+        make = self._make
+        self._make = lambda outcome: wrapper(partial(make, outcome))
+
+    def settle(self, outcome: Outcome) -> None:
+        """Say how it ended; once."""
+        self._outcome = outcome
+        if self._then is not None:
+            self._then(partial(self._make, outcome))
+
+    def then(self, callback: Callable[[Outcome], None]) -> None:
+        """Call back once with what returns the answer, or raises; at once if it is there."""
+        self._then = callback
+        if self._outcome is not None:
+            callback(partial(self._make, self._outcome))
+
+    def __await__(self) -> Generator[Any, None, Response]:
+        future: asyncio.Future[Response] = asyncio.get_running_loop().create_future()
+        self.then(partial(resolve, future))
+        return future.__await__()
+
+
+def resolve(future: asyncio.Future[Any], outcome: Outcome) -> None:
+    """Give a future its outcome, unless nobody waits for it any more."""
+    if future.done():
+        return
+    try:
+        future.set_result(outcome())
+    except BaseException as error:  # the outcome is the waiter's, whatever it is
+        future.set_exception(error)

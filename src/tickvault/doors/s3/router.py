@@ -11,11 +11,12 @@ Source: Amazon S3 API Reference, "Actions".
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from types import MappingProxyType
 
 from tickvault.doors.s3.context import KEY_SIZE_MAX, Context
 from tickvault.doors.s3.errors import S3Error, error_response, not_implemented
-from tickvault.doors.s3.message import Request, Response
+from tickvault.doors.s3.message import Deferred, Outcome, Request, Response
 from tickvault.doors.s3.operations.abort_multipart_upload import abort_multipart_upload
 from tickvault.doors.s3.operations.acl import get_bucket_acl, get_object_acl, put_bucket_acl, put_object_acl
 from tickvault.doors.s3.operations.bucket_cors import (
@@ -160,7 +161,7 @@ def route(context: Context, request: Request) -> Response | Awaitable[Response]:
     Returns
     -------
     Response or awaitable of Response
-        A plain `Response` where nothing had to wait.
+        A plain `Response` where nothing had to wait, a `Deferred` where only a commit has.
     """
     try:
         # The commonest request first: a signed read of a whole object has one lookup to make.
@@ -174,6 +175,9 @@ def route(context: Context, request: Request) -> Response | Awaitable[Response]:
     if type(answer) is Response:
         if "origin" in request.headers:
             add_cors_headers(context, request, answer)
+        return answer
+    if type(answer) is Deferred:
+        answer.wrap(partial(_finish, context, request))
         return answer
     return _guarded(context, request, answer)  # type: ignore[arg-type]
 
@@ -242,20 +246,29 @@ def _is_form(request: Request) -> bool:
 
 
 def _check_request(request: Request, context: Context) -> None:
-    key = request.key
+    key, headers = request.key, request.headers
     # A character takes at most four bytes, so that only long keys need to be measured.
     if len(key) * 4 > KEY_SIZE_MAX:
         size = len(key.encode())
         if size > KEY_SIZE_MAX:
             raise S3Error("KeyTooLongError", Size=size, MaxSizeAllowed=KEY_SIZE_MAX)
-    expected = request.headers.get("x-amz-expected-bucket-owner")
-    if expected is not None and expected != context.account_id:
+    if "x-amz-expected-bucket-owner" in headers and headers["x-amz-expected-bucket-owner"] != context.account_id:
         raise S3Error("AccessDenied")
 
 
 async def _guarded(context: Context, request: Request, answer: Awaitable[Response]) -> Response:
     try:
         response = await answer
+    except Exception as error:
+        return _finish(context, request, partial(_failed, request, error))
+    return _finish(context, request, lambda: response)
+
+
+def _finish(context: Context, request: Request, outcome: Outcome) -> Response:
+    """Return the answer to send: what came out, or the error that it is."""
+    response: Response
+    try:
+        response = outcome()
     except Exception as error:
         response = _failed(request, error)
     if "origin" in request.headers:

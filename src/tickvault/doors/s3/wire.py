@@ -17,7 +17,6 @@ CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 _REASONS = {status.value: status.phrase for status in HTTPStatus}
 _BODILESS = frozenset({204, 304})
-_PREFIX_LINE_COUNT = 3
 
 
 class HeadRenderer:
@@ -67,20 +66,18 @@ class HeadRenderer:
         prefix = self._prefixes.get(status)
         if prefix is None:
             prefix = self._prefix(status)
-        lines = [f"{name}: {value}" for name, value in headers.items()]
-        if status not in _BODILESS:
-            lines.append(f"Content-Length: {length}")
-        if connection is not None:
-            lines.append(f"Connection: {connection}")
-        lines.append("\r\n")
-        text = f"{prefix}{request_id}\r\n" + "\r\n".join(lines)
+        fields = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
         # Response headers hold what clients stored and what they ask for (response-content-type=…); a line
         # break in one of them would be a second header, or a second answer.
-        line_count = len(lines) + _PREFIX_LINE_COUNT + 1
-        if text.count("\n") != line_count or text.count("\r") != line_count or "\0" in text:
+        line_count = len(headers)
+        if fields.count("\n") != line_count or fields.count("\r") != line_count or "\0" in fields:
             raise S3Error("InvalidArgument", "A response header would hold a line break.")
+        if status not in _BODILESS:
+            fields = f"{fields}Content-Length: {length}\r\n"
+        if connection is not None:
+            fields = f"{fields}Connection: {connection}\r\n"
         try:
-            return text.encode("latin-1")
+            return f"{prefix}{request_id}\r\n{fields}\r\n".encode("latin-1")
         except UnicodeEncodeError:
             raise S3Error("InvalidArgument", "A response header would hold a character beyond Latin-1.") from None
 

@@ -59,3 +59,15 @@ def test_runs_without_the_interpreter_lock() -> None:
     thread.join()
     # With the lock held throughout, this thread would have moved at most once before the end.
     assert ticks.index(-1.0) >= 2
+
+
+@given(seed=st.binary(min_size=1, max_size=50), size=st.integers(0, 2000), start=st.integers(0, 2**64 - 1))
+def test_folding_agrees_with_the_tables(seed: bytes, size: int, start: int) -> None:
+    # Long pieces are multiplied, pieces below 128 bytes never are.
+    data = (seed * (size // len(seed) + 1))[:size]
+    value = start
+    for position in range(0, size, 100):
+        value = crc64nvme(data[position : position + 100], value)
+    assert crc64nvme(data, start) == value
+    assert crc64nvme(memoryview(b"-" + data)[1:], start) == value
+    assert size > 300 or crc64nvme(data) == by_the_definition(data)

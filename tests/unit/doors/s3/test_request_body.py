@@ -5,6 +5,8 @@ import hashlib
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tickvault.doors.s3.body import RequestBody
 from tickvault.doors.s3.errors import S3Error
@@ -103,3 +105,29 @@ def test_pause_and_resume() -> None:
 
 def test_a_body_that_is_collected_whole_does_not_pause_its_client() -> None:
     assert not body(buffer_max=10).feed(bytes(1000))
+
+
+@given(
+    pieces=st.lists(st.binary(max_size=20), max_size=6),
+    length=st.one_of(st.none(), st.integers(0, 60)),
+    limit=st.integers(0, 120),
+    right_hash=st.booleans(),
+)
+def test_a_body_that_is_there_reads_as_one_that_arrives(
+    pieces: list[bytes], length: int | None, limit: int, right_hash: bool
+) -> None:
+    sha256_hex = hashlib.sha256(b"".join(pieces) if right_hash else b"?").hexdigest()
+
+    async def outcome(late: bool) -> bytes | str:
+        taken = body(length, sha256_hex=sha256_hex, buffer_max=1000)
+        reading = asyncio.ensure_future(taken.read(limit)) if late else None
+        for piece in pieces:
+            taken.feed(piece)
+            await asyncio.sleep(0)
+        taken.end()
+        try:
+            return await reading if reading is not None else taken.read_arrived(limit)
+        except S3Error as refused:
+            return refused.code
+
+    assert asyncio.run(outcome(late=True)) == asyncio.run(outcome(late=False))

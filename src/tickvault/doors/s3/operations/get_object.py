@@ -23,13 +23,13 @@ from tickvault.objects.bucket import Bucket
 from tickvault.objects.get import ObjectReader
 from tickvault.objects.model import BucketInfo, ObjectInfo
 
-_CONDITIONAL = ("if-match", "if-none-match", "if-modified-since", "if-unmodified-since")
+_CONDITIONAL = frozenset({"if-match", "if-none-match", "if-modified-since", "if-unmodified-since"})
 
 
 def get_object(context: Context, request: Request) -> Response | Awaitable[Response]:
     """Answer GetObject."""
     bucket, settings = context.find_bucket(request.bucket)
-    version_id = requested_version(request)
+    version_id = requested_version(request) if request.query else None
     try:
         reader = bucket.read_resident(request.key, version_id=version_id)
     except NotFoundError as error:
@@ -133,10 +133,8 @@ def prepare_read(settings: BucketInfo, request: Request, info: ObjectInfo) -> tu
         access.check_read(info)
     if "x-amz-server-side-encryption-customer-algorithm" in request_headers:
         raise S3Error("InvalidRequest", "The encryption parameters are not applicable to this object.")
-    for name in _CONDITIONAL:
-        if name in request_headers:
-            check_read(request_headers, info)
-            break
+    if not _CONDITIONAL.isdisjoint(request_headers):
+        check_read(request_headers, info)
     headers = read_headers(info, settings.versioning != "off")
     query = request.query
     size = info.size

@@ -92,7 +92,7 @@ def _options(fields: dict[str, str]) -> dict[str, Any]:
 
 def _answer(request: Request, bucket: Bucket, info: ObjectInfo, fields: dict[str, str]) -> Response:
     """Return the answer the form asked for, else 204."""
-    headers = written_headers(bucket, info)
+    headers = written_headers(bucket.info, info)
     scheme = "https" if request.secure else "http"
     location = f"{scheme}://{request.host}/{quote(f'{bucket.name}/{info.key}')}"
     headers["Location"] = location

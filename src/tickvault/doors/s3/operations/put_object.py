@@ -8,49 +8,60 @@ Source: Amazon S3 API Reference, PutObject.
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
+from functools import partial
 from typing import Any
 
 from tickvault.doors.s3 import checksums
-from tickvault.doors.s3.commit import async_commit
+from tickvault.doors.s3.commit import bridge
 from tickvault.doors.s3.conditions import write_conditions
 from tickvault.doors.s3.context import PUT_SIZE_MAX, Context
 from tickvault.doors.s3.digests import DEFAULT_ALGORITHM, announced_algorithm, etag_of_content_md5
 from tickvault.doors.s3.errors import S3Error
-from tickvault.doors.s3.message import Request, Response
+from tickvault.doors.s3.message import Deferred, Outcome, Request, Response
 from tickvault.doors.s3.object_headers import stored_headers
 from tickvault.doors.s3.tag_sets import from_header
 from tickvault.doors.s3.upload_stream import Sink, commit, discard, pour
 from tickvault.errors import NotFoundError
 from tickvault.objects.bucket import Bucket
-from tickvault.objects.model import ObjectInfo
+from tickvault.objects.model import BucketInfo, ObjectInfo
 
 
-async def put_object(context: Context, request: Request) -> Response:
+def put_object(context: Context, request: Request) -> Deferred | Awaitable[Response]:
     """Answer PutObject."""
-    bucket = context.bucket(request.bucket)
+    bucket, settings = context.find_bucket(request.bucket)
     length = body_length(request)
     options = write_options(request)
     body = request.body
+    if not body.complete or length > context.store.inline_size_max:
+        return _put_streamed(context, bucket, request, length, options)
+    data = body.read_arrived(length)
+    operation = bucket.put_operation(
+        request.key,
+        data,
+        checksums=dict(body.checksums) or {DEFAULT_ALGORITHM: checksums.compute(DEFAULT_ALGORITHM, data)},
+        checksum_type="FULL_OBJECT",
+        etag=etag_of_content_md5(request.headers),
+        **options,
+    )
+    answer = Deferred(partial(_written, context, settings, request))
+    bridge().submit_then(context.store, operation, answer.settle)
+    return answer
+
+
+def _written(context: Context, settings: BucketInfo, request: Request, outcome: Outcome) -> Response:
+    """Return the answer to a write that ended so."""
     try:
-        if body.complete and length <= context.store.inline_size_max:
-            data = await body.read(length)
-            values = dict(body.checksums) or {DEFAULT_ALGORITHM: checksums.compute(DEFAULT_ALGORITHM, data)}
-            operation = bucket.put_operation(
-                request.key,
-                data,
-                checksums=values,
-                checksum_type="FULL_OBJECT",
-                etag=etag_of_content_md5(request.headers),
-                **options,
-            )
-            info = await async_commit(context.store, operation)
-        else:
-            info = await _put_streamed(context, bucket, request, length, options)
+        info = outcome()
     except NotFoundError:
-        # If-Match on a key that is not there; a bucket deleted in the meantime keeps its own error.
-        context.bucket(request.bucket)
-        raise S3Error("NoSuchKey", Key=request.key) from None
-    return Response(200, written_headers(bucket, info))
+        raise _not_there(context, request) from None
+    return Response(200, written_headers(settings, info))
+
+
+def _not_there(context: Context, request: Request) -> S3Error:
+    """Return the answer to an If-Match on a key without an object; a bucket deleted meanwhile keeps its own error."""
+    context.bucket(request.bucket)
+    return S3Error("NoSuchKey", Key=request.key)
 
 
 def body_length(request: Request) -> int:
@@ -82,27 +93,34 @@ def write_options(request: Request) -> dict[str, Any]:
     return options
 
 
-def written_headers(bucket: Bucket, info: ObjectInfo) -> dict[str, str]:
-    """Return the headers that answer a write: ETag, checksums, version."""
+def written_headers(settings: BucketInfo, info: ObjectInfo) -> dict[str, str]:
+    """Return the headers that answer a write: ETag, checksums, version.
+
+    `settings` may be those of before the write: a version id other than ``null`` is named whatever they say.
+    """
     headers = {"ETag": f'"{info.etag}"'}
     for algorithm, value in info.checksums.items():
         headers[f"x-amz-checksum-{algorithm}"] = value
         headers["x-amz-checksum-type"] = info.checksum_type or "FULL_OBJECT"
-    if bucket.info.versioning != "off":
+    if settings.versioning != "off" or info.version_id != "null":
         headers["x-amz-version-id"] = info.version_id
     return headers
 
 
 async def _put_streamed(
     context: Context, bucket: Bucket, request: Request, length: int, options: dict[str, Any]
-) -> ObjectInfo:
+) -> Response:
     named = announced_algorithm(request.headers)
     writer = await context.in_thread(bucket.open_writer, request.key, length, **options)
     sink = Sink(writer, () if named is not None else (DEFAULT_ALGORITHM,))
     try:
         await pour(context, request.body, sink, length)
         values = dict(request.body.checksums) or sink.checksums()
-        return await commit(context, sink, values)
+        info = await commit(context, sink, values)
+    except NotFoundError:
+        discard(context, sink)
+        raise _not_there(context, request) from None
     except BaseException:
         discard(context, sink)
         raise
+    return Response(200, written_headers(bucket.info, info))
