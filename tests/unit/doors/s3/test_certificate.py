@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -68,9 +70,17 @@ def test_what_is_wrong_is_said_with_the_file(folder: Path, certificate: str, key
     assert "_ssl.c" not in str(caught.value)
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="NOT TESTED: root may read everything")
-def test_a_key_that_this_user_may_not_read(folder: Path, tmp_path: Path) -> None:
-    key = tmp_path / "secret.key"
-    key.touch(mode=0o000)
-    with pytest.raises(InvalidInputError, match=r"secret.key: this user may not read it"):
-        tls_context(f"{folder}/a.crt", os.fspath(key))
+@pytest.fixture
+def unreadable_key(folder: Path) -> Iterator[tuple[str, str]]:
+    """A pair whose certificate everybody may read, and whose key nobody but root."""
+    with tempfile.TemporaryDirectory() as place:  # the folders of pytest are closed to other users
+        os.chmod(place, 0o755)
+        certificate, key = shutil.copy(folder / "a.crt", place), shutil.copy(folder / "a.key", place)
+        os.chmod(certificate, 0o644)
+        os.chmod(key, 0o000)
+        yield certificate, key
+
+
+def test_a_key_that_this_user_may_not_read(unreadable_key: tuple[str, str], without_privileges: None) -> None:
+    with pytest.raises(InvalidInputError, match=r"a\.key: this user may not read it"):
+        tls_context(*unreadable_key)

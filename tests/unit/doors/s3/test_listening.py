@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import socket
 
 import pytest
@@ -28,7 +27,7 @@ def test_a_port_that_is_taken() -> None:
             reserve_port("127.0.0.1", port)
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="NOT TESTED: root may take any port")
+@pytest.mark.usefixtures("without_privileges")
 def test_a_port_that_this_user_may_not_take() -> None:
     with pytest.raises(InvalidInputError, match="choose one from 1024 on"):
         reserve_port("127.0.0.1", 1)
