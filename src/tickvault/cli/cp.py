@@ -1,7 +1,8 @@
 """`tickvault cp`: copies between places in a vault, and between a vault and local files.
 
 Invariants: a copy inside a vault is one atomic change and keeps metadata, tags and media type; a copy to a
-file replaces it whole or not at all; a recursive copy goes on past what cannot be copied, and does not end with 0 then.
+file replaces it whole or not at all; a recursive copy goes on past what cannot be copied, and does not end with 0 then;
+it writes nothing outside of the folder that was named.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tickvault.cli import terminal
+from tickvault.cli.destination import Destination
 from tickvault.cli.options import json_option, open_vault, recursive_option, vault_option, version_id_option
 from tickvault.cli.places import Place, is_local, parse_object, parse_place, path_below
 from tickvault.cli.records import object_record
@@ -51,7 +53,7 @@ def cp(
 
     With --recursive, what cannot be copied (a key that is no file name, a damaged object) is skipped: it is
     counted and listed with its reason at the end, and the exit status is that of the reason, or 1 if there
-    were several.
+    were several. Symbolic links inside the destination folder are not followed.
 
     \b
     Examples:
@@ -129,26 +131,16 @@ def _download(
         return
     if destination == "-":
         raise InvalidInputError("cp --recursive: many objects cannot go to stdout; name a folder")
-    os.makedirs(path, exist_ok=True)
-    for place, name in _below(vault, parse_place(source)):
-        try:
-            record: Record | Skip = _download_below(vault, place, path, name)
-        except (TickVaultError, OSError) as error:
-            record = skipped.add(str(place), error)
-        yield record
-
-
-def _download_below(vault: Vault, place: Place, folder: str, name: str) -> Record:
-    target = path_below(folder, name)
-    try:
-        os.makedirs(os.path.dirname(target), exist_ok=True)
-    except (FileExistsError, NotADirectoryError):
-        raise InvalidInputError(
-            f"{os.path.dirname(target)!r} would have to be a folder, and a part of it is a file; get it by itself and "
-            "name the file"
-        ) from None
-    info = download_to_file(vault.store.bucket(place.bucket), place.key, target)
-    return object_record(place.bucket, info) | {"file": target}
+    with Destination(path) as folder:
+        for place, name in _below(vault, parse_place(source)):
+            try:
+                file, info = folder.write(vault.store.bucket(place.bucket), place.key, name)
+                record: Record | Skip = object_record(place.bucket, info) | {"file": file}
+            except (TickVaultError, OSError) as error:
+                if folder.refuses_all(error):
+                    raise
+                record = skipped.add(str(place), error)
+            yield record
 
 
 def _copy(

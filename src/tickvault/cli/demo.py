@@ -12,7 +12,7 @@ import click
 
 import tickvault
 from tickvault.cli import demo_day, terminal
-from tickvault.cli.options import json_option, vault_option
+from tickvault.cli.options import json_option, open_vault, vault_option
 from tickvault.cli.serve import Listening, listening_options, run_server
 
 _BUCKET = "market"
@@ -58,7 +58,7 @@ def load_if_empty(vault_dir: str) -> tuple[int, str | None]:
         An object of the day (``bucket/key``) if it is there.
     """
     example = f"{_BUCKET}/{_EXAMPLE_KEY}"
-    with tickvault.open(vault_dir) as vault:
+    with open_vault(vault_dir, create=True) as vault:
         names = [info.name for info in vault.store.list_buckets()]
         if not names:
             return _load(vault.create_bucket(_BUCKET)), example

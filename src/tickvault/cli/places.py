@@ -8,10 +8,12 @@ BUCKET/KEY; a key never leads out of the folder that it is written below.
 from __future__ import annotations
 
 import os
+import re
 from typing import NamedTuple
 
 from tickvault.errors import InvalidInputError
 
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")
 _LOCAL_NAMES = {".", "..", "-", "~"}
 _LOCAL_STARTS = ("/", "./", "../", "~/")
 
@@ -84,12 +86,18 @@ def path_below(folder: str, name: str) -> str:
     ------
     InvalidInputError
         The name would lead out of the folder, or is no file name: a key may hold ``..`` or an empty part, a
-        path below a folder may not.
+        path below a folder may not. Nor may it hold control characters, with which a name could steer the terminal of
+        whoever lists the folder.
     """
     parts = name.split("/")
-    if "\0" in name or any(part in {"", ".", ".."} for part in parts):
+    if _CONTROL.search(name):
         raise InvalidInputError(
-            f"key {name!r} cannot become a file below {folder}: an empty part, '.', '..' and NUL are no file "
-            "names; get it by itself and name the file"
+            f"key {name!r} cannot become a file below {folder}: it holds a control character; get it by itself and "
+            "name the file"
+        )
+    if any(part in {"", ".", ".."} for part in parts):
+        raise InvalidInputError(
+            f"key {name!r} cannot become a file below {folder}: an empty part, '.' and '..' are no file names; "
+            " get it by itself and name the file"
         )
     return os.path.join(folder, *parts)

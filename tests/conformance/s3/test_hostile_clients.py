@@ -770,6 +770,75 @@ def test_an_upload_of_nothing_is_invited_too(served, sign, bucket):
     assert received.startswith(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n")
 
 
+def test_a_put_that_does_not_say_its_length_stores_nothing(sign, served, ask, bucket):
+    """The story: a PUT with neither Content-Length nor Transfer-Encoding was answered 200 and made an empty object,
+    where S3 answers 411; what is no upload needs no length, there as here."""
+
+    def bare(method, target, headers=None):
+        lines = [f"{method} {target} HTTP/1.1", "Connection: close"]
+        lines += [f"{name}: {value}" for name, value in sign(method, target, headers=headers).items()]
+        with socket.create_connection((served.host, served.port), timeout=20) as connection:
+            connection.sendall("\r\n".join([*lines, "", ""]).encode())
+            return Answer(connection)
+
+    answer = bare("PUT", f"/{bucket}/k")
+    assert (answer.status, answer.code) == (411, "MissingContentLength")
+    assert ask("HEAD", f"/{bucket}/k").status == 404
+    assert bare("PUT", f"/{bucket}/k", {"Content-Length": "0"}).status == 200
+    assert bare("PUT", f"/{bucket}/copy", {"x-amz-copy-source": f"/{bucket}/k"}).status == 200
+    assert bare("PUT", f"/{bucket}/k?acl", {"x-amz-acl": "public-read"}).status == 200
+    assert bare("PUT", f"/{bucket}-2").status == 200
+
+
+@pytest.mark.parametrize("size", [100, 1_000_000])
+def test_an_upload_that_cannot_be_is_not_invited(served, sign, ask, bucket, size):
+    """The story: with ``Expect: 100-continue`` a client was told to send its body, and only then that the bucket did
+    not exist, or that the key was taken."""
+    ask("PUT", f"/{bucket}/taken", b"x")
+    for target, more, expected in (
+        (f"/{bucket}-none/k", {}, (404, "NoSuchBucket")),
+        (f"/{bucket}/taken", {"If-None-Match": "*"}, (412, "PreconditionFailed")),
+        (f"/{bucket}/k", {"If-Match": '"0"'}, (404, "NoSuchKey")),
+        (f"/{bucket}/k?partNumber=1&uploadId=none", {}, (404, "NoSuchUpload")),
+        (f"/{bucket}/k", {"Content-MD5": "AAAA"}, (400, "InvalidDigest")),
+        (f"/{bucket}/k", {"Authorization": "AWS4-HMAC-SHA256 none"}, (400, "AuthorizationHeaderMalformed")),
+    ):
+        headers = {**sign("PUT", target, headers={"x-amz-content-sha256": "UNSIGNED-PAYLOAD"}), **more}
+        headers |= {"Content-Length": size, "Expect": "100-continue"}
+        lines = [f"PUT {target} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items()), "", ""]
+        with socket.create_connection((served.host, served.port), timeout=20) as connection:
+            connection.sendall("\r\n".join(lines).encode())
+            answer = Answer(connection)
+            assert (answer.status, answer.code) == expected, target
+            assert answer.headers["connection"] == "close"
+            assert connection.recv(1) == b""
+
+
+@pytest.mark.parametrize("size", [100, 1_000_000])
+def test_an_upload_that_ends_early_is_told_so_and_stores_nothing(served, sign, ask, bucket, size):
+    """The story: a small upload that was cut short got no answer, and only a large one its 400."""
+    target = f"/{bucket}/k"
+    for more, body in (
+        ({}, b"0123456789"),
+        (
+            {
+                "x-amz-content-sha256": "STREAMING-UNSIGNED-PAYLOAD-TRAILER",
+                "x-amz-decoded-content-length": f"{size - 20}",
+            },
+            b"10\r\n012345",
+        ),
+    ):
+        headers = sign("PUT", target, headers={"x-amz-content-sha256": "UNSIGNED-PAYLOAD", **more})
+        lines = [f"PUT {target} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items())]
+        with socket.create_connection((served.host, served.port), timeout=20) as connection:
+            connection.sendall("\r\n".join([*lines, f"Content-Length: {size}", "", ""]).encode() + body)
+            connection.shutdown(socket.SHUT_WR)
+            answer = Answer(connection)
+            assert (answer.status, answer.code) == (400, "IncompleteBody")
+            assert connection.recv(1) == b""
+    assert ask("HEAD", target).status == 404
+
+
 def test_a_server_of_tls_does_not_wait_for_idle_clients_to_agree_to_its_end(tmp_path):
     """One that kept its connection for later held the end up for 30 s."""
     certificate, key = self_made_certificate(tmp_path)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
+import os
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,6 +12,7 @@ from typing import Any
 import pytest
 
 Type = Callable[..., Any]
+Start = Callable[..., "subprocess.Popen[bytes]"]
 
 KEYS = ["ES-mini", "ES/1", "ES/2", "NQ/1", "top"]
 
@@ -239,3 +243,100 @@ def test_cp_recursive_with_several_reasons_ends_with_1(raw: Type, folder: Path) 
 def test_cp_recursive_from_or_to_a_bucket_that_is_not_there_copies_nothing(filled: Type) -> None:
     filled("cp", "-r", "none/", "./in", status=3)
     filled("cp", "-r", "raw/", "none/", status=3)
+
+
+def test_cp_recursive_does_not_follow_links_in_its_destination(raw: Type, folder: Path) -> None:
+    """The story: ``cp -r raw/ ./out/`` wrote through a symbolic link inside of out/, and so outside of it."""
+    for key in ("a", "dead", "file", "link/a", "link/b/c", "sub/link/a", "z"):
+        raw("put", "-", f"raw/{key}", stdin=b"new")
+    outside = folder / "outside"
+    outside.mkdir()
+    (outside / "kept").write_text("old")
+    (folder / "out" / "sub").mkdir(parents=True)
+    (folder / "out" / "link").symlink_to(outside)
+    (folder / "out" / "sub" / "link").symlink_to("../../outside")
+    (folder / "out" / "file").symlink_to(outside / "kept")
+    (folder / "out" / "dead").symlink_to(outside / "made")
+    typed = raw("cp", "-r", "raw/", "./out/", status=2)
+    assert [path.name for path in outside.iterdir()] == ["kept"]
+    assert (outside / "kept").read_text() == "old"
+    words = typed.stderr.splitlines()
+    assert words[:2] == ["copied 2 objects to ./out/", "skipped 5:"]
+    assert [line.split(": ")[0].strip() for line in words[2:]] == [
+        f"raw/{key}" for key in ("dead", "file", "link/a", "link/b/c", "sub/link/a")
+    ]
+    assert all("symbolic link" in line for line in words[2:])
+    assert ((folder / "out" / "a").read_text(), (folder / "out" / "z").read_text()) == ("new", "new")
+
+
+def test_cp_recursive_into_a_link_that_was_named(raw: Type, folder: Path) -> None:
+    raw("put", "-", "raw/a/b", stdin=b"x")
+    (folder / "real").mkdir()
+    (folder / "out").symlink_to("real")
+    raw("cp", "-r", "raw/", "./out")
+    assert (folder / "real" / "a" / "b").read_text() == "x"
+
+
+def test_cp_recursive_leaves_alone_what_is_no_file(raw: Type, folder: Path) -> None:
+    """The story: a named pipe in the destination held the copy up for as long as nobody read from it."""
+    for key in ("folder", "ok", "pipe"):
+        raw("put", "-", f"raw/{key}", stdin=b"x")
+    (folder / "out" / "folder").mkdir(parents=True)
+    os.mkfifo(folder / "out" / "pipe")
+    typed = raw("cp", "-r", "raw/", "./out", status=2)
+    assert "is a pipe or a device" in typed.stderr
+    assert "is a folder" in typed.stderr
+    assert sorted(path.name for path in (folder / "out").iterdir()) == ["folder", "ok", "pipe"]
+
+
+def test_cp_recursive_replaces_files_and_makes_folders(raw: Type, folder: Path) -> None:
+    keys = ["a", "b/1", "b/2", "b/c/1", "b/c/d/1", "b/d", "c/1"]
+    for key in keys:
+        raw("put", "-", f"raw/{key}", stdin=key.encode())
+    (folder / "out" / "b").mkdir(parents=True)
+    (folder / "out" / "b" / "1").write_text("old")
+    before = len(os.listdir("/proc/self/fd"))
+    lines = raw("cp", "-r", "raw/", "./out", "--json").json_lines
+    assert len(os.listdir("/proc/self/fd")) == before
+    assert [line["file"] for line in lines] == [f"./out/{key}" for key in keys]
+    assert {key: (folder / "out" / key).read_text() for key in keys} == {key: key for key in keys}
+    assert len([path for path in (folder / "out").rglob("*") if path.is_file()]) == len(keys)
+
+
+def test_cp_recursive_skips_names_with_control_characters(raw: Type, folder: Path) -> None:
+    """The story: a key with ESC became a file whose name cleared the screen of whoever listed the folder."""
+    raw("put", "-", "raw/a\x1b[2Jb", stdin=b"x")
+    raw("put", "-", "raw/ok", stdin=b"x")
+    typed = raw("cp", "-r", "raw/", "./out", status=2)
+    assert "it holds a control character" in typed.stderr
+    assert "\x1b" not in typed.stderr
+    assert [path.name for path in (folder / "out").iterdir()] == ["ok"]
+    raw("cp", "raw/a\x1b[2Jb", "./by-name")
+    assert (folder / "by-name").read_text() == "x"
+
+
+def without_override() -> None:
+    """Let a process of root, too, write only where the mode of a folder says so."""
+    pr_capbset_drop, cap_dac_override = 24, 1
+    ctypes.CDLL(None).prctl(pr_capbset_drop, cap_dac_override, 0, 0, 0)
+
+
+def test_cp_recursive_into_a_folder_that_cannot_be_written_stops_at_once(raw: Type, start: Start, folder: Path) -> None:
+    """The story: each of ten thousand objects was skipped by itself, since none could be written into the folder."""
+    for key in ("a", "b", "c/d"):
+        raw("put", "-", f"raw/{key}", stdin=b"x")
+    (folder / "out").mkdir(mode=0o555)
+    process = start("cp", "-r", "raw/", "./out", preexec_fn=without_override)
+    stdout, stderr = process.communicate(timeout=60)
+    assert (process.returncode, stdout, stderr) == (11, b"", b"tickvault: ./out/a: permission denied\n")
+    # A folder inside of it says nothing of the others.
+    (folder / "out").chmod(0o755)
+    (folder / "out" / "c").mkdir(mode=0o555)
+    process = start("cp", "-r", "raw/", "./out", preexec_fn=without_override)
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 11
+    assert stderr.decode().splitlines() == [
+        "copied 2 objects to ./out",
+        "skipped 1:",
+        "  raw/c/d: permission denied",
+    ]

@@ -45,7 +45,15 @@ def test_a_key_never_leads_out_of_the_folder(name: str) -> None:
         path_below("folder", name)
 
 
-@pytest.mark.parametrize("name", ["a", "a/b/c", "..a", "a..", "...", "-", "~", "a\nb"])
+@pytest.mark.parametrize("name", ["a\x1b[2Jb", "a\nb", "a/b\t/c", "\x7f", "\x9b2J"])
+def test_a_name_cannot_steer_the_terminal(name: str) -> None:
+    """The story: a key with ESC or a line break became a file name as it was."""
+    with pytest.raises(InvalidInputError, match="control character") as caught:
+        path_below("folder", name)
+    assert str(caught.value).isprintable()
+
+
+@pytest.mark.parametrize("name", ["a", "a/b/c", "..a", "a..", "...", "-", "~", "a b", "ä"])
 def test_any_other_key_becomes_a_file(name: str) -> None:
     assert path_below("folder", name) == os.path.join("folder", *name.split("/"))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import re
 import shutil
 import signal
@@ -94,13 +95,16 @@ def has_ipv6_loopback() -> bool:
 
 
 @pytest.mark.skipif(not has_ipv6_loopback(), reason="NOT TESTED: this machine has no IPv6 loopback")
-@pytest.mark.parametrize("host", ["::1", "::"])
-def test_an_ipv6_address(start: Start, host: str, folder: Path) -> None:
+@pytest.mark.parametrize("given", ["::1", "::", "[::1]"])
+def test_an_ipv6_address(start: Start, given: str, folder: Path) -> None:
+    """The story: the address in brackets, as the printed endpoint shows it, was refused."""
     import boto3
     import botocore.config
 
-    process = start("serve", "vault", "--host", host, "--port", "0", "--workers", "1", "--json")
+    process = start("serve", "vault", "--host", given, "--port", "0", "--workers", "1", "--json")
     facts = ready(process)
+    host = given.strip("[]")
+    assert facts["host"] == host
     assert facts["endpoint"] == f"http://[{host}]:{facts['port']}"
     reachable = f"http://[::1]:{facts['port']}"
     pair = json.loads((folder / facts["credentials_file"]).read_text())
@@ -121,6 +125,17 @@ def test_an_ipv6_address(start: Start, host: str, folder: Path) -> None:
 def test_an_address_of_another_machine(tickvault: Type) -> None:
     typed = tickvault("serve", "vault", "--host", "192.0.2.1", "--port", "0", status=2)
     assert "no address of this machine" in typed.stderr
+
+
+def test_a_key_that_is_a_pipe(start: Start, folder: Path) -> None:
+    """The story: a --key that was a named pipe hung the server without a word."""
+    os.mkfifo(folder / "pipe")
+    process = start("serve", "vault", "--cert", "pipe", "--key", "pipe")
+    _, stderr = process.communicate(timeout=30)
+    assert (process.returncode, stderr) == (
+        2,
+        b"tickvault: certificate pipe is a pipe or a device; name a regular file\n",
+    )
 
 
 @pytest.mark.parametrize(("given", "missing"), [("--cert", "--key"), ("--key", "--cert")])

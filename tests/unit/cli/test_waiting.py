@@ -94,6 +94,19 @@ def test_a_command_says_that_another_is_opening_the_vault(raw: Type, start: Star
     assert (process.returncode, stdout, stderr) == (0, b"raw\n", b"")
 
 
+def test_demo_says_that_another_is_opening_the_vault(raw: Type, start: Start, folder: Path) -> None:
+    """The story: every command but demo said whom it waited for."""
+    lock = FileLock(os.path.join(folder, "data", "open.lock"))
+    lock.acquire()
+    process = start("demo", "--no-serve")
+    words = notice(process)
+    lock.release()
+    assert words.startswith(f"waiting: process {os.getpid()} (")
+    _, stderr = process.communicate(timeout=30)
+    assert process.returncode == 0, stderr
+    assert b"waiting" not in stderr
+
+
 def test_who_waits_for_nobody_has_no_blocker() -> None:
     assert blocker_of(os.getpid()) is None
 

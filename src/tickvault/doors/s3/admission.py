@@ -108,8 +108,6 @@ class Admission:
         limits = self._limits
         content_length = headers.get("content-length")
         length: int | None = int(content_length) if content_length is not None else None
-        if length is None and "transfer-encoding" not in headers:
-            length = 0
         payload = identity.payload
         if payload == UNSIGNED_PAYLOAD:
             # What the client says of the body without having signed it is still to be kept.
@@ -121,6 +119,8 @@ class Admission:
         decoder = None
         sha256_hex = None
         if payload.startswith("STREAMING-"):
+            if length is None and "transfer-encoding" not in headers:
+                raise S3Error("MissingContentLength")
             announced = headers.get("x-amz-decoded-content-length")
             if announced is not None:
                 length = _number(announced)

@@ -55,7 +55,7 @@ class RequestBody:
     Parameters
     ----------
     length : int or None
-        Decoded length, None when the client did not say.
+        Decoded length, None when the client did not say, also where nothing follows its head.
     decoder : ChunkedDecoder or None
         For aws-chunked bodies.
     sha256_hex : str or None

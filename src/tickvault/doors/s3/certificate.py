@@ -6,8 +6,10 @@ is asked for a passphrase.
 
 from __future__ import annotations
 
+import os
 import re
 import ssl
+import stat
 
 from tickvault.errors import InvalidInputError
 
@@ -60,6 +62,10 @@ def tls_context(certificate: str | None, key: str | None) -> ssl.SSLContext | No
 
 def _read(what: str, path: str) -> bytes:
     try:
+        # Asked before it is opened: that would wait for ever at a pipe nobody writes to, and a device has no end.
+        mode = os.stat(path).st_mode
+        if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+            raise InvalidInputError(f"{what} {path} is a pipe or a device; name a regular file")
         with open(path, "rb") as file:
             return file.read()
     except FileNotFoundError:

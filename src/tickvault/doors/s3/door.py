@@ -24,6 +24,12 @@ if TYPE_CHECKING:
     from tickvault.doors.s3.http import Connection
 
 Route = Callable[[Any, Request], Response | Awaitable[Response]]
+RefuseEarly = Callable[[Any, Request], Response | None]
+
+
+def refuse_nothing(context: Any, request: Request) -> Response | None:
+    """Let every upload send its body."""
+    return None
 
 
 class Door:
@@ -43,6 +49,8 @@ class Door:
         What clients may use up.
     executor : concurrent.futures.Executor or None
         Where blocking response bodies are read; None is the event loop's own.
+    refuse_early : callable
+        Given a request whose client waits to be invited to send its body: the answer that refuses it, or None.
     """
 
     def __init__(
@@ -54,9 +62,11 @@ class Door:
         domains: tuple[str, ...] = (),
         limits: Limits | None = None,
         executor: Executor | None = None,
+        refuse_early: RefuseEarly = refuse_nothing,
     ) -> None:
         self.context = context
         self.route = route
+        self.refuse_early = refuse_early
         self.limits = limits if limits is not None else Limits()
         self.admission = Admission(authenticator, domains, self.limits)
         self.executor = executor

@@ -3,7 +3,8 @@
 Invariants: answers leave in the order of their requests; at most one request runs at a time, those behind it
 wait and the client is not read meanwhile; a request that does not wait for anything is answered inside
 `data_received`, without a task; an answer that cannot be finished as announced ends the connection, so that a
-client never takes a part for the whole.
+client never takes a part for the whole; a body is asked for (100 Continue) only when its head alone is no reason to
+refuse it.
 """
 
 from __future__ import annotations
@@ -118,14 +119,17 @@ class Connection(FlowControl):
         """Take the end of what the client sends; answers still owed are sent before the connection closes."""
         self._eof = self._input_closed = True
         incoming = self._reader.incoming
-        if incoming is not None:
+        if incoming is not None and not incoming.discarded:
             # The rest of this request will not come: its operation is told so, or it never starts.
+            refusal = S3Error("IncompleteBody")
+            incoming.keep_alive = False
             if incoming.body is not None:
-                incoming.body.fail(S3Error("IncompleteBody"))
-            if incoming is self._current and not incoming.dispatched:
-                self._current = None
-            elif self._queue and incoming in self._queue:
-                self._queue.remove(incoming)
+                incoming.body.fail(refusal)
+            if not incoming.dispatched:
+                incoming.refusal = refusal  # answered in its turn
+                if incoming is self._current:
+                    incoming.dispatched = True
+                    self._answer_error(incoming, refusal)
         return not self._secure and (self._current is not None or bool(self._queue))
 
     def resume_writing(self) -> None:
@@ -290,6 +294,11 @@ class Connection(FlowControl):
                 body.feed(piece)
             exchange.early = None
             if exchange.expects_continue and not exchange.wire_received:
+                # What the head alone tells is told now: a client need not send a body that nobody will take.
+                refused = door.refuse_early(door.context, exchange.request)
+                if refused is not None:
+                    self._answer(exchange, refused)
+                    return
                 self._write(CONTINUE)
             exchange.expects_continue = False
             if exchange.arrived:

@@ -38,6 +38,15 @@ def reserve_port(host: str, port: int) -> socket.socket:
     return placeholder
 
 
+def bare_host(host: str) -> str:
+    """Return a host as the system takes it: an IPv6 address without the brackets that it has in a URL.
+
+    >>> bare_host("[::1]"), bare_host("::1"), bare_host("[localhost]")
+    ('::1', '::1', '[localhost]')
+    """
+    return host[1:-1] if host.startswith("[") and host.endswith("]") and ":" in host else host
+
+
 def url_host(host: str) -> str:
     """Return a host as it stands in a URL: an IPv6 address in brackets.
 

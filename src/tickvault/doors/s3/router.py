@@ -61,14 +61,14 @@ from tickvault.doors.s3.operations.object_tagging import (
     put_object_tagging,
 )
 from tickvault.doors.s3.operations.post_object import post_object
-from tickvault.doors.s3.operations.put_object import put_object
+from tickvault.doors.s3.operations.put_object import check_put_object, put_object
 from tickvault.doors.s3.operations.unconfigured import (
     SUBRESOURCES,
     unconfigured_bucket,
     unconfigured_object,
     unsupported,
 )
-from tickvault.doors.s3.operations.upload_part import upload_part
+from tickvault.doors.s3.operations.upload_part import check_upload_part, upload_part
 from tickvault.doors.s3.operations.upload_part_copy import upload_part_copy
 from tickvault.errors import BucketNotFoundError
 
@@ -147,6 +147,12 @@ OPERATIONS: Mapping[tuple[str, bool, bool], Mapping[str, Handler]] = MappingProx
 _QUALIFIERS = frozenset({"partNumber", "versionId", "select-type", "delete"})
 _ANONYMOUS = frozenset({get_object, head_object, list_objects, list_objects_v2, head_bucket})
 _PLAIN_READS: dict[str, Handler] = {"GET": get_object, "HEAD": head_object}
+#: Operations of large bodies -> what they would say of the head.
+_HEAD_CHECKS: dict[Handler, Callable[[Context, Request], object]] = {
+    put_object: check_put_object,
+    upload_part: check_upload_part,
+    unsupported: unsupported,
+}
 
 
 def route(context: Context, request: Request) -> Response | Awaitable[Response]:
@@ -188,11 +194,35 @@ def _dispatch(context: Context, request: Request) -> Response | Awaitable[Respon
     if _is_form(request):
         _refuse_unknown(request.query, {})
         return post_object(context, request)
+    return _admitted(context, request)(context, request)
+
+
+def refuse_early(context: Context, request: Request) -> Response | None:
+    """Return the answer to a request that its head alone is reason enough to refuse, else None.
+
+    For a client that waits to be invited before it sends a body. What is not refused here may be refused by the
+    operation, which checks everything again.
+    """
+    try:
+        if _is_form(request):
+            return None  # what it may do stands in its body
+        handler = _admitted(context, request)
+        if handler in _HEAD_CHECKS:
+            _HEAD_CHECKS[handler](context, request)
+        elif request.bucket and handler is not create_bucket:
+            context.bucket(request.bucket)
+    except Exception as error:
+        return _finish(context, request, partial(_failed, request, error))
+    return None
+
+
+def _admitted(context: Context, request: Request) -> Handler:
+    """Return the operation that a request names, once it may be run."""
     handler = find_operation(request)
     if not request.access_key and (not context.allow_anonymous or handler not in _ANONYMOUS):
         raise S3Error("AccessDenied")
     _check_request(request, context)
-    return handler(context, request)
+    return handler
 
 
 def find_operation(request: Request) -> Handler:

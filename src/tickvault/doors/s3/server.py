@@ -15,7 +15,7 @@ from tickvault.doors.s3 import crc64nvme
 from tickvault.doors.s3.certificate import tls_context
 from tickvault.doors.s3.door import Route
 from tickvault.doors.s3.limits import Limits
-from tickvault.doors.s3.listening import raise_descriptor_limit, reserve_port, url_host
+from tickvault.doors.s3.listening import bare_host, raise_descriptor_limit, reserve_port, url_host
 from tickvault.doors.s3.supervisor import Counters, Supervisor, run_in_child
 from tickvault.doors.s3.worker import DoorOptions
 from tickvault.errors import InvalidInputError
@@ -67,7 +67,7 @@ def serve(
     store_path : str
         Folder of the vault; made if missing.
     host, port : str, int
-        Where to listen; port 0 chooses a free one.
+        Where to listen; port 0 chooses a free one, and an IPv6 address may stand in brackets.
     workers : int, optional
         Processes; one a CPU core when not given.
     certificate, private_key : str, optional
@@ -100,6 +100,7 @@ def serve(
     TickVaultError
         What a worker's opening of the vault raised.
     """
+    host = bare_host(host)
     count = (os.cpu_count() or 1) if workers is None else workers
     if not 1 <= count <= WORKERS_MAX:
         raise InvalidInputError(f"workers must be 1 to {WORKERS_MAX}, was {count}")

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import uvloop
 
-from tickvault.doors.s3.door import Door, Route
+from tickvault.doors.s3.door import Door, RefuseEarly, Route, refuse_nothing
 from tickvault.doors.s3.http import Connection
 from tickvault.doors.s3.limits import Limits
 from tickvault.doors.s3.sigv4 import Authenticator, SecretFor
@@ -50,6 +50,8 @@ class DoorOptions:
     tls: ssl.SSLContext | None = None
     route: Route | None = None
     """Replaces the S3 operations, for tests of the transport; it is given the store as its context."""
+    refuse_early: RefuseEarly = refuse_nothing
+    """Goes with `route`."""
 
 
 def tune_interpreter() -> None:
@@ -119,11 +121,13 @@ async def _serve(
     loop = asyncio.get_running_loop()
     context: Any = store
     route = options.route
+    refuse_early = options.refuse_early
     if route is None:
         from tickvault.doors.s3 import router
         from tickvault.doors.s3.context import Context
 
         route = router.route
+        refuse_early = router.refuse_early
         context = Context(
             store=store,
             secret_for=options.secret_for,
@@ -133,7 +137,15 @@ async def _serve(
             executor=executor,
         )
     authenticator = Authenticator(options.secret_for, allow_anonymous=options.allow_anonymous)
-    door = Door(context, route, authenticator, domains=options.domains, limits=options.limits, executor=executor)
+    door = Door(
+        context,
+        route,
+        authenticator,
+        domains=options.domains,
+        limits=options.limits,
+        executor=executor,
+        refuse_early=refuse_early,
+    )
     if on_sweep is not None:
         door.on_sweep = lambda: on_sweep(door)
     stop = asyncio.Event()

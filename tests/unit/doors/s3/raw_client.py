@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
-from tickvault.doors.s3.door import Route
+from tickvault.doors.s3.door import RefuseEarly, Route, refuse_nothing
 from tickvault.doors.s3.limits import Limits
 from tickvault.doors.s3.message import Request, Response
 from tickvault.doors.s3.worker import DoorOptions, DoorThread
@@ -102,6 +102,7 @@ def open_door(
     limits: Limits | None = None,
     domains: tuple[str, ...] = (),
     grace_s: float = 5.0,
+    refuse_early: RefuseEarly = refuse_nothing,
 ) -> Iterator[DoorThread]:
     options = DoorOptions(
         secret_for={ACCESS_KEY: SECRET_KEY}.get,
@@ -110,6 +111,7 @@ def open_door(
         domains=domains,
         route=route,
         grace_s=grace_s,
+        refuse_early=refuse_early,
     )
     with DoorThread(None, options) as door:
         yield door

@@ -70,6 +70,17 @@ def test_what_is_wrong_is_said_with_the_file(folder: Path, certificate: str, key
     assert "_ssl.c" not in str(caught.value)
 
 
+@pytest.mark.parametrize("device", [False, True])
+def test_a_pipe_or_a_device_is_refused(folder: Path, tmp_path: Path, device: bool) -> None:
+    """The story: a --key that was a named pipe hung the server without a word, and /dev/zero filled its memory."""
+    path = "/dev/zero" if device else str(tmp_path / "pipe")
+    if not device:
+        os.mkfifo(path)
+    for certificate, key in ((f"{folder}/a.crt", path), (path, f"{folder}/a.key")):
+        with pytest.raises(InvalidInputError, match=f"{path} is a pipe or a device"):
+            tls_context(certificate, key)
+
+
 @pytest.fixture
 def unreadable_key(folder: Path) -> Iterator[tuple[str, str]]:
     """A pair whose certificate everybody may read, and whose key nobody but root."""

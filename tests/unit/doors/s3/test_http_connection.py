@@ -179,6 +179,33 @@ def test_a_refused_upload_is_refused_before_its_body_is_asked_for() -> None:
         assert client.ended()
 
 
+def test_what_the_head_tells_is_told_before_the_body_is_asked_for() -> None:
+    """The story: a client that asked before it sent a large body was told to send it, and only then that its bucket did
+    not exist."""
+    asked = []
+
+    def refuse_early(context: Any, request: Request) -> Response | None:
+        asked.append(request.key)
+        return None if request.key == "good" else Response(404, {}, b"no such bucket")
+
+    with open_door(read_all, refuse_early=refuse_early) as door:
+        for size in (0, 100, 1_000_000):
+            head, body = put(b"x" * size, "Expect: 100-continue", target="/b/bad").split(b"\r\n\r\n")
+            with RawClient(door.port) as client:
+                client.send(head + b"\r\n\r\n")
+                answer = client.answer()
+                assert (answer.status, answer.headers["connection"]) == (404, "close")
+                assert client.ended()
+            with RawClient(door.port) as client:
+                client.send(head.replace(b"bad", b"good") + b"\r\n\r\n")
+                assert client.answer().status == 100
+                client.send(body)
+                assert len(client.answer().body) == size
+                # Who sends without asking is not asked about.
+                assert len(client.ask(put(body)).body) == size
+    assert asked == ["bad", "good"] * 3
+
+
 def test_a_small_body_is_whole_when_its_operation_starts_and_a_large_one_streams() -> None:
     with open_door(read_all, limits=Limits(body_inline_max=1000)) as door, RawClient(door.port) as client:
         for size, complete in ((0, "True"), (1000, "True"), (3_000_000, "False")):

@@ -263,19 +263,72 @@ def test_a_client_that_goes_away_in_the_middle_of_a_body(sent: int) -> None:
             assert client.ask(get()).status == 200
 
 
-def test_a_small_body_that_never_arrives_starts_nothing() -> None:
+@pytest.mark.parametrize("before", [0, 1, 3])
+@pytest.mark.parametrize(
+    "request_text",
+    [
+        HEAD + "Content-Length: 100\r\n\r\n",
+        HEAD + "Content-Length: 100\r\n\r\nhalf",
+        HEAD + "Content-Length: 100\r\nx-amz-content-sha256: STREAMING-UNSIGNED-PAYLOAD-TRAILER\r\n"
+        "x-amz-decoded-content-length: 50\r\n\r\n32\r\nhalf",
+    ],
+)
+def test_a_small_body_that_ends_early_is_answered_and_starts_nothing(request_text: str, before: int) -> None:
+    """The story: an upload whose sending side was closed after 10 of 100 bytes got no answer at all, and one of 100,000
+    bytes the 400 that it should."""
     begun = []
 
-    def route(context: Any, request: Request) -> Response:
+    async def route(context: Any, request: Request) -> Response:
         begun.append(request.key)
-        return Response()
+        await asyncio.sleep(0.02)
+        return echo(context, request)
 
-    with open_door(route) as door:
-        with RawClient(door.port) as client:
-            client.send(b"PUT /b/k HTTP/1.1\r\nHost: h\r\nContent-Length: 100\r\n\r\nhalf")
-            client.socket.shutdown(socket.SHUT_WR)
-            assert client.ended()
-        assert begun == []
+    with open_door(route) as door, RawClient(door.port) as client:
+        client.send(get("/b/before") * before + request_text)
+        client.socket.shutdown(socket.SHUT_WR)
+        for _ in range(before):
+            assert client.answer().body == b"GET b|before"
+        answer = client.answer()
+        assert (answer.status, answer.code) == (400, "IncompleteBody")
+        assert answer.headers["connection"] == "close"
+        assert client.ended()
+    assert begun == ["before"] * before
+
+
+@pytest.mark.parametrize(
+    "request_text",
+    [
+        HEAD + "Content-Length: 300000\r\n\r\nhalf",
+        HEAD + "Transfer-Encoding: chunked\r\n\r\n5\r\nhel",
+        HEAD + "Transfer-Encoding: chunked\r\nx-amz-content-sha256: STREAMING-UNSIGNED-PAYLOAD-TRAILER\r\n"
+        "x-amz-decoded-content-length: 50\r\n\r\n8\r\n32\r\nhalf\r\n",
+    ],
+)
+def test_a_streamed_body_that_ends_early_is_answered(request_text: str) -> None:
+    async def route(context: Any, request: Request) -> Response:
+        try:
+            await request.body.read(1 << 20)
+        except S3Error as error:
+            return error_response(error, request.request_id)
+        return echo(context, request)
+
+    with open_door(route) as door, RawClient(door.port) as client:
+        client.send(request_text)
+        time.sleep(0.02)
+        client.socket.shutdown(socket.SHUT_WR)
+        answer = client.answer()
+        assert (answer.status, answer.code) == (400, "IncompleteBody")
+        assert answer.headers["connection"] == "close"
+        assert client.ended()
+
+
+def test_a_client_that_is_invited_and_then_ends_is_answered() -> None:
+    with open_door() as door, RawClient(door.port) as client:
+        client.send(HEAD + "Content-Length: 100\r\nExpect: 100-continue\r\n\r\n")
+        assert client.answer().status == 100
+        client.socket.shutdown(socket.SHUT_WR)
+        assert client.answer().code == "IncompleteBody"
+        assert client.ended()
 
 
 def test_more_connections_than_the_limit() -> None:

@@ -6,7 +6,7 @@ import socket
 
 import pytest
 
-from tickvault.doors.s3.listening import reserve_port, url_host
+from tickvault.doors.s3.listening import bare_host, reserve_port, url_host
 from tickvault.errors import InvalidInputError
 
 
@@ -36,6 +36,12 @@ def test_a_port_that_this_user_may_not_take() -> None:
 def test_a_name_that_nobody_knows() -> None:
     with pytest.raises(InvalidInputError, match="give an address of this machine"):
         reserve_port("nobody.invalid", 0)
+
+
+def test_an_address_in_brackets() -> None:
+    """The story: ``--host "[::1]"``, as the printed endpoint shows it, was refused as a name that nobody knows."""
+    hosts = ["[::1]", "::1", "127.0.0.1", "[localhost]", "[", "[]"]
+    assert [bare_host(host) for host in hosts] == ["::1", "::1", "127.0.0.1", "[localhost]", "[", "[]"]
 
 
 def test_hosts_in_urls() -> None:

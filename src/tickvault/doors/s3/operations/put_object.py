@@ -22,7 +22,7 @@ from tickvault.doors.s3.message import Deferred, Outcome, Request, Response
 from tickvault.doors.s3.object_headers import stored_headers
 from tickvault.doors.s3.tag_sets import from_header
 from tickvault.doors.s3.upload_stream import Sink, commit, discard, pour
-from tickvault.errors import NotFoundError
+from tickvault.errors import IntegrityError, NotFoundError
 from tickvault.objects.bucket import Bucket
 from tickvault.objects.model import BucketInfo, ObjectInfo
 
@@ -49,6 +49,30 @@ def put_object(context: Context, request: Request) -> Deferred | Awaitable[Respo
     return answer
 
 
+def check_put_object(context: Context, request: Request) -> None:
+    """Raise what PutObject would say of a request whose body is not here yet.
+
+    What it says of conditions is of now; the commit decides.
+    """
+    bucket, _ = context.find_bucket(request.bucket)
+    body_length(request)
+    options = write_options(request)
+    if_match = options.get("if_match")
+    if if_match is None and options.get("if_none_match") is None:
+        return
+    try:
+        reader = bucket.read_resident(request.key)
+    except NotFoundError:
+        if if_match is not None:
+            raise _not_there(context, request) from None
+        return
+    except IntegrityError:
+        return
+    # No reader means an object that is not in memory: it is there, and its tag is not worth a wait for the disk.
+    if if_match is None or (reader is not None and if_match not in ("*", reader.info.etag)):
+        raise S3Error("PreconditionFailed")
+
+
 def _written(context: Context, settings: BucketInfo, request: Request, outcome: Outcome) -> Response:
     """Return the answer to a write that ended so."""
     try:
@@ -70,10 +94,19 @@ def body_length(request: Request) -> int:
     Raises
     ------
     S3Error
-        ``MissingContentLength``, or ``EntityTooLarge`` beyond 5 GiB, before a byte is read.
+        ``MissingContentLength``, ``NotImplemented`` for HTTP's own chunks without aws-chunked in them, as S3 answers,
+        or ``EntityTooLarge`` beyond 5 GiB, before a byte is read.
     """
     length = request.body.length
     if length is None:
+        headers = request.headers
+        if "transfer-encoding" in headers and not headers.get("x-amz-content-sha256", "").startswith("STREAMING-"):
+            raise S3Error(
+                "NotImplemented",
+                "A header you provided implies functionality that is not implemented: a body of unknown length. "
+                "Send Content-Length, or aws-chunked with x-amz-decoded-content-length.",
+                Header="Transfer-Encoding",
+            )
         raise S3Error("MissingContentLength")
     if length > PUT_SIZE_MAX:
         raise S3Error("EntityTooLarge", ProposedSize=length, MaxSizeAllowed=PUT_SIZE_MAX)

@@ -23,13 +23,8 @@ from tickvault.objects.model import PartInfo
 
 async def upload_part(context: Context, request: Request) -> Response:
     """Answer UploadPart."""
-    bucket = context.bucket(request.bucket)
-    number = part_number(request.query.get("partNumber", ""))
-    length = body_length(request)
-    refuse_unsupported(request.headers)
+    bucket, number, length, algorithms = _checked(context, request)
     upload_id = request.query["uploadId"]
-    upload = bucket.upload_info(request.key, upload_id)
-    algorithms = part_algorithms(upload, announced_algorithm(request.headers))
     body = request.body
     if body.complete and length <= context.store.inline_size_max:
         data = await body.read(length)
@@ -44,6 +39,21 @@ async def upload_part(context: Context, request: Request) -> Response:
     # S3 answers with the checksum the client chose, else with the one it computed by itself.
     headers[f"x-amz-checksum-{algorithms[0]}"] = part.checksums[algorithms[0]]
     return Response(200, headers)
+
+
+def check_upload_part(context: Context, request: Request) -> None:
+    """Raise what UploadPart would say of a request whose body is not here yet."""
+    _checked(context, request)
+
+
+def _checked(context: Context, request: Request) -> tuple[Bucket, int, int, tuple[str, ...]]:
+    """Return the bucket, the part's number, its length, and the checksums it needs."""
+    bucket = context.bucket(request.bucket)
+    number = part_number(request.query.get("partNumber", ""))
+    length = body_length(request)
+    refuse_unsupported(request.headers)
+    upload = bucket.upload_info(request.key, request.query["uploadId"])
+    return bucket, number, length, part_algorithms(upload, announced_algorithm(request.headers))
 
 
 async def _streamed(
