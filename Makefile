@@ -3,7 +3,7 @@
 
 VENV := .venv
 FOR_RUN := .[s3]
-FOR_DEV := .[s3,dev]
+FOR_DEV := .[s3,market,dev]
 PORT ?= 9000
 RUN_ARGS ?=
 TEST_ARGS ?=

@@ -6,16 +6,24 @@ Invariants: everything here is a thin word for what the rooms below do; nothing 
 from __future__ import annotations
 
 import os
-from typing import Any, Self
+import re
+from typing import TYPE_CHECKING, Any, Self
 
 from tickvault.engine.backup import BackupReport, backup
 from tickvault.engine.backup import restore as _restore
 from tickvault.engine.compaction import CompactionReport, compact
 from tickvault.engine.engine import Progress
 from tickvault.engine.scrub import ScrubReport, scrub
+from tickvault.errors import AlreadyExistsError, BucketNotFoundError, InvalidInputError
 from tickvault.objects.bucket import Bucket
 from tickvault.objects.model import BucketInfo, Durability
 from tickvault.objects.store import ObjectStore, open_store
+
+if TYPE_CHECKING:
+    from tickvault.market.library import Library
+
+_LIBRARY_PREFIX = "library-"
+_LIBRARY_NAME = re.compile("[a-z0-9]([a-z0-9-]{0,48}[a-z0-9])?")
 
 
 class Vault:
@@ -65,6 +73,40 @@ class Vault:
     def buckets(self) -> list[BucketInfo]:
         """Return all buckets, by name."""
         return self.store.list_buckets()
+
+    # -- market data
+
+    def library(self, name: str) -> Library:
+        """Return a library of market data, making it if there is none.
+
+        It lives in the bucket ``library-NAME``.
+
+        Raises
+        ------
+        InvalidInputError
+            The name is none, or a newer release made the library.
+        """
+        from tickvault.market.library import Library
+
+        if not _LIBRARY_NAME.fullmatch(name):
+            raise InvalidInputError(
+                f"library name {name!r}: it has 1 to 50 lower-case letters, digits and hyphens, and neither begins nor "
+                "ends with a hyphen"
+            )
+        bucket = f"{_LIBRARY_PREFIX}{name}"
+        try:
+            store = self.store.bucket(bucket)
+        except BucketNotFoundError:
+            try:
+                store = self.store.create_bucket(bucket)
+            except AlreadyExistsError:
+                store = self.store.bucket(bucket)
+        return Library.open(store, name)
+
+    def libraries(self) -> list[str]:
+        """Return the names of the libraries, in order."""
+        names = [info.name for info in self.store.list_buckets()]
+        return [name.removeprefix(_LIBRARY_PREFIX) for name in names if name.startswith(_LIBRARY_PREFIX)]
 
     # -- upkeep
 

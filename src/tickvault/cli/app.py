@@ -23,16 +23,20 @@ from tickvault.cli.compact import compact
 from tickvault.cli.cp import cp
 from tickvault.cli.demo import demo
 from tickvault.cli.get import get
+from tickvault.cli.ingest import ingest
 from tickvault.cli.lifecycle import lifecycle
 from tickvault.cli.ls import ls
 from tickvault.cli.options import help_without_command
 from tickvault.cli.put import put
+from tickvault.cli.quality import quality
+from tickvault.cli.read import read
 from tickvault.cli.rebuild_index import rebuild_index
 from tickvault.cli.restore import restore
 from tickvault.cli.rm import rm
 from tickvault.cli.serve import serve
 from tickvault.cli.stat import stat
 from tickvault.cli.statuses import EXIT_BUG, EXIT_INTERRUPTED, EXIT_LOCAL_FILE, EXIT_PIPE_CLOSED, EXIT_USAGE
+from tickvault.cli.symbols import symbols
 from tickvault.cli.verify import verify
 from tickvault.cli.version import version
 from tickvault.errors import TickVaultError, exit_code
@@ -151,6 +155,10 @@ for _command in (
     stat,
     rm,
     cp,
+    ingest,
+    read,
+    symbols,
+    quality,
     verify,
     rebuild_index,
     compact,

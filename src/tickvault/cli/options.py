@@ -38,6 +38,13 @@ def vault_option(command: F) -> F:
     )(command)
 
 
+def library_option(command: F) -> F:
+    """Add ``--library NAME``."""
+    return click.option("--library", metavar="NAME", required=True, help="Library of market data in the vault.")(
+        command
+    )
+
+
 def json_option(command: F) -> F:
     """Add ``--json``."""
     return click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout, one object a line.")(command)
@@ -61,7 +68,7 @@ def help_without_command(context: click.Context) -> None:
 
 @contextmanager
 def open_vault(vault_dir: str, *, create: bool = False) -> Iterator[Vault]:
-    """Open the vault of a command; only `bucket create` makes a missing one."""
+    """Open the vault of a command; only `bucket create`, `demo` and `ingest` make a missing one."""
     with interrupts.ending_at_once():
         from tickvault import vault
 

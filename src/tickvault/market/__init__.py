@@ -1,0 +1,1 @@
+"""Market data: ticks in, stored by column, out."""

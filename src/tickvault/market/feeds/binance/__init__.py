@@ -1,0 +1,1 @@
+"""Binance's raw WebSocket captures."""

@@ -1,0 +1,1 @@
+"""IEX DEEP and TOPS."""
