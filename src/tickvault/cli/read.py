@@ -70,6 +70,8 @@ def read(
     if output is not None and output != "-" and not output.endswith(_FORMATS):
         raise InvalidInputError(f"--output {output}: name a file that ends in {', '.join(_FORMATS)}, or -")
     with open_vault(vault_dir) as vault:
+        from tickvault.market.table import lines_of
+
         source = library_of(vault, library)
         moment: Any = int(as_of) if as_of is not None and as_of.isdigit() else as_of
         table = source.read(
@@ -87,7 +89,8 @@ def read(
         if output is None and as_json:
             frame.write_ndjson(sys.stdout.buffer)
         elif output is None:
-            _print(frame)
+            for line in lines_of(frame):
+                terminal.answer(terminal.printable(line))
             terminal.say(f"{terminal.count(len(table), 'row')}, {terminal.count(len(table.columns), 'column')}")
         else:
             _write(frame, output)
@@ -102,15 +105,6 @@ def library_of(vault: Vault, name: str) -> Library:
         there = f"the libraries are {', '.join(names)}" if names else "there is none yet; tickvault ingest makes one"
         raise NotFoundError(f"there is no library {name}; {there}")
     return vault.library(name)
-
-
-def _print(frame: polars.DataFrame) -> None:
-    import polars as pl
-
-    with pl.Config(
-        tbl_rows=-1, tbl_cols=-1, tbl_hide_dataframe_shape=True, tbl_hide_column_data_types=True, fmt_float="full"
-    ):
-        terminal.answer(str(frame))
 
 
 def _write(frame: polars.DataFrame, output: str) -> None:

@@ -15,6 +15,7 @@ from tickvault.errors import InvalidInputError
 from tickvault.market.columns import Array, Columns
 from tickvault.market.joining import extensions_of, join_column, largest_scale
 from tickvault.market.schema import CHAR_NULL, CODE_NULL, PRICE_SCALE, Column, Kind, Schema
+from tickvault.market.times import text_of
 
 if TYPE_CHECKING:
     import pandas
@@ -236,5 +237,24 @@ class Table:
         except ImportError:
             return ""
         ends = [self] if len(self) <= 2 * count else [self.slice(0, count), self.slice(len(self) - count, len(self))]
-        with pl.Config(tbl_rows=2 * count, tbl_hide_dataframe_shape=True):
-            return str(pl.concat([end.to_polars() for end in ends], how="diagonal_relaxed"))
+        frame = pl.concat([end.to_polars() for end in ends], how="diagonal_relaxed")
+        lines = lines_of(frame)
+        if len(ends) == 2:
+            lines.insert(1 + count, "…")
+        return "\n".join(lines)
+
+
+def lines_of(frame: polars.DataFrame) -> list[str]:
+    """Return a header and a line for each row; lines are never broken, whatever the width of the terminal."""
+    import polars as pl
+
+    columns = []
+    for series in frame.iter_columns():
+        if isinstance(series.dtype, pl.Datetime):
+            texts = ["-" if ns is None else text_of(ns) for ns in series.to_physical().to_list()]
+        else:
+            texts = ["-" if value is None else str(value) for value in series.to_list()]
+        width = max([len(series.name), *map(len, texts)])
+        align = ">" if series.dtype.is_numeric() else "<"
+        columns.append([f"{text:{align}{width}}" for text in (series.name, *texts)])
+    return ["  ".join(line).rstrip() for line in zip(*columns, strict=True)]

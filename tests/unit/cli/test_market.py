@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
-from conftest import Type
+
+Type = Callable[..., Any]
 
 TICKS = """Time,Px,Qty
 1703601000000,4800.25,3
