@@ -40,7 +40,11 @@ def verify(*, no_heal: bool, vault_dir: str, as_json: bool) -> None:
         with terminal.Progress("verify") as progress:
             report = vault.verify(heal=not no_heal, progress=progress)
         names = vault.bucket_names()
+    from tickvault.engine.recovery import damage_line
+
     damaged = [_damaged(one, names) for one in report.damaged_objects]
+    met = {damage_line(place) for place in report.damaged_places}
+    noted = [line for line in report.noted_damage if line not in met]
     if as_json:
         record = report_record(report) | {"damaged_objects": damaged}
         terminal.answer_json({"vault": vault_dir, "sound": report.sound, **record})
@@ -49,10 +53,12 @@ def verify(*, no_heal: bool, vault_dir: str, as_json: bool) -> None:
             version = "" if one["version_id"] == NULL_VERSION else f", version {one['version_id']}"
             terminal.answer(terminal.printable(f"{one['bucket']}/{one['key']}{version}: {one['text']}"))
         for place in report.damaged_places:
-            terminal.answer(f"segment {place.segment_id}, byte {place.offset:,}: {place.text}")
-        for line in report.noted_damage:
+            name = f" (object {place.key.decode(errors='replace')!r})" if place.key else ""
+            text = f"segment {place.segment_id}, byte {place.offset:,}: {place.text}{name}"
+            terminal.answer(terminal.printable(text))
+        for line in noted:
             terminal.answer(terminal.printable(f"noted by an earlier recovery: {line}"))
-    _conclude(vault_dir, report)
+    _conclude(vault_dir, report, len(noted))
 
 
 def _damaged(one: Any, names: dict[int, str]) -> dict[str, Any]:
@@ -64,7 +70,7 @@ def _entries(amount: int) -> str:
     return terminal.count(amount, "wrong index entry", "wrong index entries")
 
 
-def _conclude(vault_dir: str, report: ScrubReport) -> None:
+def _conclude(vault_dir: str, report: ScrubReport, noted_count: int) -> None:
     checked = terminal.count(report.objects, "object")
     if report.healed:
         terminal.say(f"mended {_entries(report.healed)}")
@@ -76,14 +82,14 @@ def _conclude(vault_dir: str, report: ScrubReport) -> None:
         faults.append(f"{len(report.damaged_objects):,} of {checked} damaged")
     if report.damaged_places:
         faults.append(f"{terminal.count(len(report.damaged_places), 'damaged place')} in the segments")
-    if report.noted_damage:
+    if noted_count:
         faults.append(
-            f"{terminal.count(len(report.noted_damage), 'damaged place')} that a recovery went around; restore a "
-            "backup, or remove damage.txt from the vault's folder to accept the loss"
+            f"{terminal.count(noted_count, 'damaged place')} that a recovery went around; restore a backup, or remove "
+            "damage.txt from the vault's folder to accept the loss"
         )
     if left := report.index_differences - report.healed:
         advice = (
-            "nothing is mended while the segments are damaged: restore a backup or put the objects again"
+            "beside the damage the segments do not prove what is right: restore a backup or put the objects again"
             if report.damaged_places
             else "to mend them run it without --no-heal"
         )

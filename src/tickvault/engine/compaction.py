@@ -120,11 +120,11 @@ def _compact_journal(engine: Engine, segment_id: int, size: int, report: Compact
 
     for entry, view, batch in walk.batches():
         for offset, record in sound_records(walk, entry, view, batch):
+            if not record.intact:
+                break
             location = Location(segment_id, offset, record.length)
             with engine.snapshot() as snapshot:
                 wanted = engine.interpreter.live(snapshot, record, location)
-            if wanted and not record.intact:
-                break
             if wanted or (older and engine.interpreter.tombstone(record)):
                 moving.append((record, location))
                 moving_size += record.length

@@ -170,6 +170,8 @@ class Engine:
                 self.segments.manifest.load(exclusive=False)
                 self.index.open()
             self.segments.keep_reserve()
+            if not self.report.damage:
+                self.report.damage = recovery.known_damage(self)
         except BaseException:
             self._abandon()
             raise

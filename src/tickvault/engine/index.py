@@ -66,7 +66,10 @@ class Tail(NamedTuple):
     @classmethod
     def unpack(cls, raw: bytes) -> Tail:
         """Read `pack`'s bytes."""
-        return cls(*_TAIL.unpack(raw))
+        try:
+            return cls(*_TAIL.unpack(raw))
+        except (struct.error, TypeError) as error:
+            raise damaged_index("read the index", error) from error
 
 
 class Reader(Protocol):
@@ -88,8 +91,28 @@ def long_key(key: bytes) -> bytes:
     return key[:SHORT_KEY_MAX] + b"\xff"
 
 
+def damaged_index(doing: str, what: object) -> IntegrityError:
+    """Return the error of an index that cannot be right."""
+    return IntegrityError(
+        f"{doing}: the index is damaged ({what}); close the vault everywhere and run `tickvault rebuild-index`"
+    )
+
+
 def _unpack_long(raw: bytes | None) -> dict[bytes, bytes]:
-    return dict(msgpack.unpackb(raw, use_list=False)) if raw else {}
+    return dict(_long_items(raw)) if raw else {}
+
+
+def _long_items(raw: bytes) -> list[tuple[bytes, bytes]]:
+    """Return what a shared entry of long keys holds. The entries in it have checksums that cover their whole keys."""
+    try:
+        found = msgpack.unpackb(raw, use_list=False)
+        items = [(rest, value) for rest, value in found]
+        sound = all(type(rest) is bytes and rest and type(value) is bytes for rest, value in items)
+    except (ValueError, TypeError, msgpack.UnpackException) as error:
+        raise damaged_index("look up", f"an entry of long keys: {error}") from error
+    if not sound or any(items[number][0] >= items[number + 1][0] for number in range(len(items) - 1)):
+        raise damaged_index("look up", "an entry of long keys is out of order")
+    return items
 
 
 def _pack_long(rest: dict[bytes, bytes]) -> bytes:
@@ -184,9 +207,7 @@ def index_error(error: Exception, doing: str) -> TickVaultError:
     if isinstance(error, lmdb.MapFullError) or "No space left" in str(error) or "SHORT_WRITE" in str(error):
         return DiskFullError(f"{doing}: no space is left for the index; free some space and try again")
     if isinstance(error, _DAMAGE):
-        return IntegrityError(
-            f"{doing}: the index is damaged ({error}); close the vault everywhere and run `tickvault rebuild-index`"
-        )
+        return damaged_index(doing, error)
     return StorageError(f"{doing}: {error}")
 
 
@@ -198,6 +219,11 @@ _DAMAGE = (
     lmdb.VersionMismatchError,
     lmdb.IncompatibleError,
     lmdb.BadTxnError,
+    lmdb.CursorFullError,
+    lmdb.PageFullError,
+    lmdb.BadValsizeError,
+    lmdb.DbsFullError,
+    lmdb.NotFoundError,
 )
 
 
@@ -239,6 +265,7 @@ def cut_off(path: str) -> bool:
     return not states or size < (max(states)[1] + 1) * _LMDB_PAGE
 
 
+_SNAPSHOT_TRIES = 1000
 _LMDB_PAGE = 4096
 _LMDB_STATE_END = 152
 _LMDB_MAGIC = 0xBEEFC0DE
@@ -267,6 +294,9 @@ class Index:
                     key = KEY_TAIL if environment is self.recent else KEY_CHECKPOINT
                     if txn.get(key) is None or not txn.cursor().last():
                         raise IntegrityError("the index lacks its own entries")
+                    Tail.unpack(txn.get(key))
+            if recent:
+                self.snapshot().close()
         except lmdb.Error as error:
             raise index_error(error, "open the index") from error
 
@@ -312,7 +342,8 @@ class Index:
 
     def snapshot(self) -> Snapshot:
         """Open one point in time over both environments; close it soon (use ``with``)."""
-        for _ in range(1000):
+        seen: set[tuple[Tail, Tail]] = set()
+        for _ in range(_SNAPSHOT_TRIES):
             try:
                 recent = self.recent.begin()
                 index = self.index.begin()
@@ -324,13 +355,17 @@ class Index:
             try:
                 tail = Tail.unpack(recent.get(KEY_TAIL))
                 reached = Tail.unpack(index.get(KEY_CHECKPOINT))
-            except (lmdb.Error, TypeError) as error:
+            except lmdb.Error as error:
                 raise index_error(error, "read the index") from error
             if tail.base <= reached.sequence <= tail.sequence:
                 return Snapshot(recent, index, tail, whole=reached[:5] == tail[:5])
             index.abort()
             recent.abort()
-        raise BusyError("no consistent view of the index in 1000 tries; try again")
+            seen.add((tail, reached))
+        if len(seen) == 1:
+            # A checkpoint that passed in between would have been seen whole by now.
+            raise damaged_index("open the index", "its two levels do not fit together")
+        raise BusyError(f"no consistent view of the index in {_SNAPSHOT_TRIES} tries; try again")
 
     def tail_inside(self, txn: Any) -> Tail:
         """Return the tail as a transaction on `recent` sees it."""
@@ -377,14 +412,32 @@ class MergedScan:
 
 
 def _items(txn: Any, start: bytes, end: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """Iterate over the entries of one environment, tombstones included, long keys taken apart."""
+    """Iterate over the entries of one environment, tombstones included, long keys taken apart.
+
+    LMDB has no checksums: a damaged key would make it begin too late or end too early, so the keys on both sides of the
+    range, and the order of those in it, are looked at too.
+    """
     cursor = txn.cursor()
-    if not cursor.set_range(start if len(start) <= SHORT_KEY_MAX else long_key(start)):
+    first = start if len(start) <= SHORT_KEY_MAX else long_key(start)
+    if not cursor.set_range(first):
+        if cursor.last() and cursor.key() >= first:
+            raise _out_of_order(cursor.key())
         return
+    previous = b""
+    if cursor.prev():
+        previous = cursor.key()
+        if previous >= first:
+            raise _out_of_order(previous)
+        cursor.next()
+    else:
+        cursor.first()
     for item in cursor.iternext():
         key = item[0]
+        if key <= previous:
+            raise _out_of_order(key)
+        previous = key
         if len(key) > SHORT_KEY_MAX:
-            for rest, value in msgpack.unpackb(item[1], use_list=False):
+            for rest, value in _long_items(item[1]):
                 whole = key[:SHORT_KEY_MAX] + rest
                 if start <= whole < end:
                     yield whole, value
@@ -392,8 +445,14 @@ def _items(txn: Any, start: bytes, end: bytes) -> Iterator[tuple[bytes, bytes]]:
                 return
             continue
         if key >= end:
+            if cursor.next() and cursor.key() <= key:
+                raise _out_of_order(key)
             return
         yield item
+
+
+def _out_of_order(key: bytes) -> IntegrityError:
+    return damaged_index("list", f"its keys are out of order at {key!r}")
 
 
 class IndexWriter:
@@ -479,6 +538,8 @@ class Snapshot:
         """Return the snapshot."""
         return self
 
-    def __exit__(self, *exc: object) -> None:
-        """End the read transactions."""
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        """End the read transactions; what LMDB found wrong on the way is told as ours."""
         self.close()
+        if isinstance(error, lmdb.Error):
+            raise index_error(error, "read the index") from error

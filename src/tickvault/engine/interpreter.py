@@ -49,6 +49,12 @@ class Interpreter(Protocol):
         after its original.
         """
 
+    def apply_damaged(self, writer: IndexWriter, record: Record, location: Location) -> None:
+        """Have what a damaged record was about answer with an error, as far as its header can be made out.
+
+        Nothing in the record is proven but its place; its sequence is at most the last one of its batch.
+        """
+
     def live(self, reader: Reader, record: Record, location: Location) -> bool:
         """Return whether the index still refers to this record at this place."""
 
@@ -69,6 +75,15 @@ class Interpreter(Protocol):
 
     def volatile(self, key: bytes) -> bool:
         """Return whether an index entry is a hint that replay need not give again."""
+
+    def place_of(self, key: bytes, raw: bytes) -> tuple[int, int, int] | None:
+        """Return (sequence, segment, offset) of the record that an index entry was made from, None if it names none.
+
+        Raises `IntegrityError` if the entry does not match its own checksum.
+        """
+
+    def drop_strays(self, writer: IndexWriter) -> None:
+        """Put in order what damaged records left in the index, after a replay that met some."""
 
     def finish_rebuild(self, writer: IndexWriter) -> None:
         """Remove entries whose owner does not exist, after a rebuild from segments alone."""

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -20,7 +21,7 @@ from tickvault.engine.format import FORMAT_FILE
 from tickvault.engine.index import KEY_CHECKPOINT, KEY_TAIL, IndexWriter, Tail, cut_off
 from tickvault.engine.manifest import SegmentKind
 from tickvault.engine.record import ALIGNMENT, HEADER_SIZE
-from tickvault.engine.replay import Damage, Position, Walk, sound_records
+from tickvault.engine.replay import RECORD_DAMAGE, Damage, Position, Walk, apply_record, sound_records
 from tickvault.engine.segments import SEGMENT_HEADER_SIZE
 from tickvault.errors import IntegrityError
 from tickvault.seam.disk import SyncError
@@ -106,6 +107,7 @@ def open_exclusive(
         try:
             engine.index.open(alone=True)
             engine.index.probe()
+            _check_tails(engine, recent=True)
             clear_uncommitted(engine)
             return RecoveryReport()
         except IntegrityError:
@@ -120,6 +122,7 @@ def open_exclusive(
             engine.index.discard(engine.index.recent_path)
             engine.index.open(alone=True)
             engine.index.probe(recent=False)
+            _check_tails(engine, recent=False)
         except IntegrityError:
             engine.index.close()
             index_trusted = False
@@ -131,6 +134,26 @@ def open_exclusive(
     engine.control.heal()
     write_identity(engine)
     return report
+
+
+def _check_tails(engine: Engine, *, recent: bool) -> None:
+    """Raise `IntegrityError` if the positions in the index cannot be ones in this vault's journal."""
+    places = [(engine.index.index, KEY_CHECKPOINT)]
+    if recent:
+        places.append((engine.index.recent, KEY_TAIL))
+    for environment, key in places:
+        with environment.begin() as txn:
+            tail = Tail.unpack(txn.get(key))
+        entry = engine.segments.manifest.segments.get(tail.segment_id)
+        if (
+            entry is None
+            or entry.kind is not SegmentKind.JOURNAL
+            or entry.epoch != tail.epoch
+            or tail.sequence < entry.base_sequence
+            or tail.offset % ALIGNMENT
+            or not SEGMENT_HEADER_SIZE <= tail.offset <= entry.size_bytes
+        ):
+            raise IntegrityError("the index names a place that is none in the journal")
 
 
 def _format_made(engine: Engine) -> list[int]:
@@ -162,18 +185,65 @@ def noted_damage(engine: Engine) -> list[str]:
         return []
 
 
+def damage_line(place: Damage) -> str:
+    """Return the line of ``damage.txt`` that tells of a damaged place."""
+    line = f"segment {place.segment_id}, {place.length} bytes from byte {place.offset}: {place.text}"
+    if place.key:
+        line += f" (object {place.key.decode(errors='replace')!r})"
+    return line
+
+
+_LINE = re.compile(r"segment (\d+), (\d+) bytes from byte (\d+): (.*)")
+
+
+def known_damage(engine: Engine) -> list[Damage]:
+    """Return the damage that was noted, for who opens the vault after the recovery that met it."""
+    found = []
+    for line in noted_damage(engine):
+        match = _LINE.fullmatch(line)
+        if match is not None:
+            segment_id, length, offset, text = match.groups()
+            found.append(Damage(int(segment_id), int(offset), int(length), None, 0, text))
+        elif line:
+            found.append(Damage(0, 0, 0, None, 0, line))
+    return found
+
+
 def note_damage(engine: Engine, damage: list[Damage]) -> None:
-    """Note damage that a recovery went around, until somebody removes the note."""
-    if not damage:
-        return
+    """Note damage that a recovery went around, until a scrub finds it mended or somebody removes the note."""
     known = set(noted_damage(engine))
-    with open(os.path.join(engine.path, DAMAGE_FILE), "a", encoding="utf-8") as file:
-        for place in damage:
-            line = f"segment {place.segment_id}, {place.length} bytes from byte {place.offset}: {place.text}"
-            if place.key:
-                line += f" (object {place.key.decode(errors='replace')!r})"
-            if line not in known:
-                file.write(line + "\n")
+    lines = [line for line in map(damage_line, damage) if line not in known]
+    if lines:
+        with open(os.path.join(engine.path, DAMAGE_FILE), "a", encoding="utf-8") as file:
+            file.writelines(line + "\n" for line in lines)
+            file.flush()
+            os.fsync(file.fileno())
+
+
+def forget_mended(engine: Engine, damage: list[Damage]) -> list[str]:
+    """Strike out notes of records that a scrub of the whole journal did not meet again; return what stays noted.
+
+    A record that is damaged is met by every scrub for as long as its segment exists. Notes of whole batches stay: the
+    journal may have gone on without them.
+    """
+    lines = noted_damage(engine)
+    met = {(place.segment_id, place.offset) for place in damage}
+    kept = []
+    for line in lines:
+        match = _LINE.fullmatch(line)
+        if match is not None and match[4].startswith(RECORD_DAMAGE) and (int(match[1]), int(match[3])) not in met:
+            continue
+        kept.append(line)
+    path = os.path.join(engine.path, DAMAGE_FILE)
+    if lines and not kept:
+        os.unlink(path)
+    elif kept != lines:
+        with open(path + ".new", "w", encoding="utf-8") as file:
+            file.writelines(line + "\n" for line in kept)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(path + ".new", path)
+    return kept
 
 
 def clear_uncommitted(engine: Engine) -> None:
@@ -247,10 +317,12 @@ def _replay(
     total = sum(entry.size_bytes for entry in journal if entry.segment_id >= checkpoint.segment_id)
     _apply_batches(engine, walk, report, total, progress)
     report.damage = walk.damage
+    if report.kind == "rebuild":
+        forget_mended(engine, walk.damage)
     note_damage(engine, walk.damage)
     assert walk.end is not None
-    if report.kind == "rebuild":
-        _finish_rebuild(engine)
+    if report.kind == "rebuild" or walk.damage:
+        _finish_rebuild(engine, whole=report.kind == "rebuild", damaged=bool(walk.damage))
     _begin_epoch(engine, walk.end, cut=not walk.damage)
     run_checkpoint(engine, recovering=True)
     return report
@@ -295,19 +367,7 @@ def _apply_batches(
             index = engine.index.index.begin()
             writer = IndexWriter(txn, index)
         for offset, record in sound_records(walk, entry, view, batch):
-            engine.interpreter.apply(
-                writer,
-                record.kind,
-                record.flags,
-                record.sequence,
-                record.bucket_id,
-                record.key,
-                record.meta,
-                record.time_ns,
-                record.aux,
-                len(record.body),
-                record.place(entry.segment_id, offset),
-            )
+            apply_record(engine.interpreter, writer, entry.segment_id, offset, record)
             pending += 1
             since_checkpoint += 1
             report.records += 1
@@ -317,12 +377,16 @@ def _apply_batches(
     commit()
 
 
-def _finish_rebuild(engine: Engine) -> None:
+def _finish_rebuild(engine: Engine, *, whole: bool, damaged: bool) -> None:
     """Remove entries whose owner turned out not to exist."""
     with engine.index.recent.begin(write=True) as txn:
         index = engine.index.index.begin()
         try:
-            engine.interpreter.finish_rebuild(IndexWriter(txn, index))
+            writer = IndexWriter(txn, index)
+            if whole:
+                engine.interpreter.finish_rebuild(writer)
+            if damaged:
+                engine.interpreter.drop_strays(writer)
         finally:
             index.abort()
 

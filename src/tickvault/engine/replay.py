@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -24,14 +24,22 @@ from tickvault.engine.record import (
     BATCH_STRICT,
     HEADER_SIZE,
     Batch,
+    Location,
     Record,
     batch_intact,
     batch_records,
     batch_seed,
     decode_batch_header,
 )
+from tickvault.engine.salvage import Salvage, marked
 from tickvault.engine.segments import SEGMENT_HEADER_SIZE, Segments
 
+if TYPE_CHECKING:
+    from tickvault.engine.index import IndexWriter
+    from tickvault.engine.interpreter import Interpreter
+
+#: What the texts begin with that tell of a damaged record, as against a batch.
+RECORD_DAMAGE = ("checksum mismatch", "no sound record header")
 _SEARCH_PIECE = 64 * 1024 * 1024
 
 
@@ -71,6 +79,8 @@ class Walk:
     """After a failed sync: (segment, offset) beyond which cached bytes are not believed."""
     durable: tuple[int, int] = (0, 0)
     """(Segment, offset) up to which the journal is known to have been synced: a break before it is damage."""
+    intact: bool = True
+    """Whether all records of the batch that was yielded last match their checksums."""
 
     def batches(self) -> Iterator[tuple[SegmentEntry, memoryview, Batch]]:
         """Iterate over the batches of the journal in order."""
@@ -144,7 +154,8 @@ class Walk:
         while previous not in stop_ids:
             batch = self._header(view, entry, offset, limit)
             sound = batch is not None and batch.previous_batch_id == previous
-            if not sound or (batch is not None and not batch_intact(view, batch)):
+            self.intact = batch is not None and sound and batch_intact(view, batch)
+            if not self.intact:
                 if durable_end is None:
                     durable_end = max(known_end, self._durable_end(view, entry, offset, limit, complete))
                 if offset >= durable_end:
@@ -152,13 +163,19 @@ class Walk:
                 if not sound:
                     found = self._next_header(view, entry, offset, limit, sequence)
                     gap_end = min(durable_end, limit) if found is None else found.offset
-                    self.damage.append(
-                        Damage(entry.segment_id, offset, gap_end - offset, None, 0, "no sound batch header")
-                    )
                     if found is None:
+                        # A second recovery ends before it, so nothing of it can be kept.
+                        self.damage.append(
+                            Damage(entry.segment_id, offset, gap_end - offset, None, 0, "no sound batch header")
+                        )
                         return
+                    # What follows was written after it: its records counted.
+                    self.intact = False
+                    length = gap_end - offset
+                    yield entry, view, Batch(offset, 0, previous, entry.epoch, found.last_sequence, 0, length, 0, 0, 0)
                     batch = found
                     offset = found.offset
+                    self.intact = batch_intact(view, batch)
             assert batch is not None
             yield entry, view, batch
             offset += batch.length
@@ -204,20 +221,60 @@ class Walk:
 
 
 def sound_records(walk: Walk, entry: SegmentEntry, view: memoryview, batch: Batch) -> Iterator[tuple[int, Record]]:
-    """Iterate over (offset, record) of a batch, noting damage in the walk.
+    """Iterate over (offset, record) of the batch that the walk has just yielded, noting damage in the walk.
 
-    A record whose frame is sound but whose checksum is not is yielded with ``intact=False``, so that its key stays
-    known and reading it is an error; what cannot be made out at all is only noted.
+    A damaged record whose key can be made out is yielded with ``intact=False``, so that the key stays known and reading
+    it is an error; what cannot be made out at all is only noted.
     """
-    for offset, record in batch_records(view, batch):
+    if walk.intact:
+        for offset, record in batch_records(view, batch):
+            assert record is not None, "the batch was found intact"
+            yield offset, record
+        return
+    assert walk.end is not None
+    salvage = Salvage(
+        view,
+        batch.offset + HEADER_SIZE,
+        batch.offset + batch.length,
+        count=batch.record_count or None,
+        previous=max(walk.end.sequence, entry.base_sequence),
+        last=batch.last_sequence,
+        records_crc=batch.records_crc if batch.record_count else None,
+    )
+    pieces = salvage.pieces()
+    if not batch.record_count:
+        sound = any(piece.record is not None and piece.record.intact for piece in pieces)
+        length = HEADER_SIZE if sound else batch.length
+        walk.damage.append(Damage(entry.segment_id, batch.offset, length, None, 0, "no sound batch header"))
+        if not sound:
+            # Nothing shows that the places are right; a record's mark and key still make a name worth telling.
+            pieces = [piece for piece in pieces if piece.record is not None and marked(view, piece.offset)]
+    for offset, length, record, header in pieces:
         if record is None:
-            rest = batch.offset + batch.length - offset
-            walk.damage.append(Damage(entry.segment_id, offset, rest, None, 0, "no sound record header"))
-            return
+            text = "no sound batch header" if header else "no sound record header"
+            walk.damage.append(Damage(entry.segment_id, offset, length, None, 0, text))
+            continue
         if not record.intact:
-            walk.damage.append(
-                Damage(entry.segment_id, offset, record.length, record.key, record.bucket_id, "checksum mismatch")
-            )
-            if record.sequence > batch.last_sequence:
-                continue
+            text = "checksum mismatch"
+            walk.damage.append(Damage(entry.segment_id, offset, length, record.key, record.bucket_id, text))
         yield offset, record
+
+
+def apply_record(interpreter: Interpreter, writer: IndexWriter, segment_id: int, offset: int, record: Record) -> None:
+    """Change the index as a record of the journal says, or as far as a damaged one can be made out."""
+    if not record.intact:
+        interpreter.apply_damaged(writer, record, Location(segment_id, offset, record.length))
+        return
+    interpreter.apply(
+        writer,
+        record.kind,
+        record.flags,
+        record.sequence,
+        record.bucket_id,
+        record.key,
+        record.meta,
+        record.time_ns,
+        record.aux,
+        len(record.body),
+        record.place(segment_id, offset),
+    )

@@ -3,8 +3,9 @@
 Everything that the segments hold is replayed into a shadow index and compared with the live one; every record and every
 frame that the live index refers to is read and checked.
 
-Invariants: nothing is healed while the journal is damaged, because then the index may know more than the segments; a
-difference is believed only if it still stands under the commit lock with the shadow brought up to date;
+Invariants: where the journal is damaged the index may know more than the segments, so an entry that matches its own
+checksum stays unless a sound record is newer, and what is missing is put back only if its record lies behind all
+damage; a difference is believed only if it still stands under the commit lock with the shadow brought up to date;
 healing writes what the segments say, never what the index said; damaged bytes are reported and left in place.
 """
 
@@ -22,8 +23,9 @@ from tickvault.engine.bodies import frame_count, verified_extent
 from tickvault.engine.compaction import maintenance_lock
 from tickvault.engine.index import META_PREFIX, Index, IndexWriter, MergedScan, Tail, index_error
 from tickvault.engine.record import FRAME_SIZE, decode_record
-from tickvault.engine.recovery import noted_damage
-from tickvault.engine.replay import Damage, Position, Walk, sound_records
+from tickvault.engine.recovery import forget_mended, noted_damage
+from tickvault.engine.replay import Damage, Position, Walk, apply_record, sound_records
+from tickvault.engine.segments import SegmentGoneError
 from tickvault.errors import IntegrityError
 
 if TYPE_CHECKING:
@@ -60,7 +62,8 @@ class ScrubReport:
     damaged_places: list[Damage] = field(default_factory=list)
     """Damage in the journal, whether or not something live lies there."""
     index_differences: int = 0
-    """Index entries that were wrong, missing, or too many."""
+    """Index entries that were wrong, missing, or too many. While the journal is damaged, those that do not match their
+    own checksum, and those that a sound record shows to be wrong."""
     healed: int = 0
     noted_damage: list[str] = field(default_factory=list)
     """What recoveries found damaged and went around: lost, unless a backup has it. Kept in ``damage.txt`` in the
@@ -88,6 +91,7 @@ class _Shadow:
         self.index.open(alone=True)
         self.end: Position | None = None
         self.records = 0
+        self.damaged = False
 
     def close(self) -> None:
         self.index.close()
@@ -105,19 +109,7 @@ class _Shadow:
             writer = IndexWriter(txn, void)
             for entry, view, batch in walk.batches():
                 for offset, record in sound_records(walk, entry, view, batch):
-                    engine.interpreter.apply(
-                        writer,
-                        record.kind,
-                        record.flags,
-                        record.sequence,
-                        record.bucket_id,
-                        record.key,
-                        record.meta,
-                        record.time_ns,
-                        record.aux,
-                        len(record.body),
-                        record.place(entry.segment_id, offset),
-                    )
+                    apply_record(engine.interpreter, writer, entry.segment_id, offset, record)
                     self.records += 1
                     pending += 1
                 done += batch.length
@@ -128,8 +120,11 @@ class _Shadow:
                     writer = IndexWriter(txn, void)
                     if progress is not None:
                         progress(min(done, total), total, "bytes of journal")
+            self.damaged = self.damaged or bool(walk.damage)
             if finish:
                 engine.interpreter.finish_rebuild(writer)
+                if self.damaged:
+                    engine.interpreter.drop_strays(writer)
             txn.commit()
         except BaseException:
             txn.abort()
@@ -164,6 +159,8 @@ def scrub(engine: Engine, *, heal: bool = True, progress: Progress | None = None
             raise index_error(error, "verify") from error
         finally:
             shadow.close()
+        if heal:
+            report.noted_damage = forget_mended(engine, report.damaged_places)
         _check_objects(engine, report, progress)
     return report
 
@@ -208,12 +205,17 @@ def _settle(engine: Engine, shadow: _Shadow, differing: list[bytes], report: Scr
             with shadow.index.recent.begin() as other, shadow.index.index.begin() as void:
                 expected = IndexWriter(other, void)
                 for key in differing:
-                    right = expected.get(key)
-                    if writer.get(key) == right:
+                    right, found = expected.get(key), writer.get(key)
+                    if found == right:
                         continue
+                    provable = True
+                    if report.damaged_places:
+                        verdict = _verdict(engine, key, right, found, report.damaged_places)
+                        if verdict is None:
+                            continue
+                        provable = verdict
                     report.index_differences += 1
-                    if not heal or report.damaged_places:
-                        # Where the journal is damaged the index may know what the segments can no longer tell.
+                    if not heal or not provable:
                         continue
                     if right is None:
                         writer.delete(key)
@@ -226,6 +228,42 @@ def _settle(engine: Engine, shadow: _Shadow, differing: list[bytes], report: Scr
     except BaseException:
         txn.abort()
         raise
+
+
+def _verdict(engine: Engine, key: bytes, right: bytes | None, found: bytes | None, damage: list[Damage]) -> bool | None:
+    """Judge an entry that differs from what a damaged journal gives.
+
+    Returns
+    -------
+    bool or None
+        None where nothing shows that the entry is wrong; else whether what the journal gives is provably right.
+    """
+    place_of = engine.interpreter.place_of
+    place = None if right is None else place_of(key, right)
+    if right is not None and place is None:
+        # Without a checksum of its own (the null version's number, the next bucket's id): made with other entries.
+        return None if found is not None else True
+    sound = place is not None and _sound_at(engine, place[1], place[2], damage)
+    if found is None:
+        # Deleted by a record that is damaged, or lost from the index? Behind all damage there is no such record.
+        return True if sound and place is not None and place[1:] > max(one[:2] for one in damage) else None
+    try:
+        live = place_of(key, found)
+    except IntegrityError:
+        # Whatever it was, it is of no use; what the journal has instead may be older than what it stood for.
+        return sound and place is not None and place[1:] > max(one[:2] for one in damage)
+    if live is None:
+        return None
+    return True if sound and place is not None and place[0] > live[0] else None
+
+
+def _sound_at(engine: Engine, segment_id: int, offset: int, damage: list[Damage]) -> bool:
+    if any(one.segment_id == segment_id and one.offset <= offset < one.offset + one.length for one in damage):
+        # Of a damaged batch whose header alone is damaged, the records behind it are sound.
+        view = engine.segments.view(segment_id)
+        record = decode_record(view, offset, len(view))
+        return record is not None and record.intact
+    return True
 
 
 def _check_objects(engine: Engine, report: ScrubReport, progress: Progress | None) -> None:
@@ -274,7 +312,11 @@ def check_object(engine: Engine, found: Referrer) -> int:
         raise IntegrityError("its record does not match its checksum")
     checked = 0
     for extent in engine.interpreter.extents(record):
-        body = engine.segments.view(extent.segment_id, extent.end)
+        try:
+            body = engine.segments.view(extent.segment_id, extent.end)
+        except SegmentGoneError:
+            # An older version that shows because the record of a newer one is damaged.
+            raise IntegrityError(f"its body lay in segment {extent.segment_id}, which is gone") from None
         for first in range(0, frame_count(extent.length), 64):
             start = first * FRAME_SIZE
             checked += len(verified_extent(body, extent, start, min(start + 64 * FRAME_SIZE, extent.length)))

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from tickvault.engine.commit import Operation, Transaction
+from tickvault.errors import IntegrityError
 from tickvault.objects import entries, names
 from tickvault.objects.entries import ENTRY_ATTRIBUTES, Kind
 from tickvault.objects.get import head, read, retrying
@@ -37,7 +38,7 @@ def get_tags(bucket: Bucket, key: str, version_id: str | None) -> dict[str, str]
             record, _ = read_record(engine.segments, entry, raw_key, bucket.bucket_id)
             return dict(entries.decode_put_meta(record.meta).extras.get("tg", {}))
 
-    return retrying(attempt)
+    return retrying(attempt, key)
 
 
 def set_tags(bucket: Bucket, key: str, tags: Mapping[str, str], version_id: str | None) -> ObjectInfo:
@@ -73,7 +74,11 @@ def _set(
         entry, _ = require_version(txn, bucket.name, info.bucket_id, raw_key, version_id)
         if sequence is not None and entry.sequence != sequence:
             return None
-        later = later_attributes(txn, info.bucket_id, raw_key, entry.sequence)
+        try:
+            later = later_attributes(txn, info.bucket_id, raw_key, entry.sequence)
+        except IntegrityError:
+            # What was set last is lost; what is set now makes the version readable again.
+            later = {}
         txn.append(
             Kind.ATTRIBUTES,
             info.bucket_id,

@@ -208,7 +208,7 @@ class Bucket:
         """Return several ranges [start, end) of one object, all of the same version; raises as `get` does."""
         return get_ranges(self, key, ranges, version_id)
 
-    def get_many(self, keys: Sequence[str]) -> list[Blob]:
+    def get_many(self, keys: Iterable[str]) -> list[Blob]:
         """Return several objects as of one point in time; raises `NotFoundError` if one is missing."""
         return get_many.get_many(self, keys)
 

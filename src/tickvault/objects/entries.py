@@ -63,6 +63,10 @@ ENTRY_MARKER = 1
 ENTRY_NULL = 2
 ENTRY_EXTENTS = 4
 ENTRY_ATTRIBUTES = 8
+ENTRY_DAMAGED = 16
+"""Made from a damaged record: reading it is an error."""
+#: In the document of a version's later attributes, when their record is damaged.
+DAMAGED_ATTRIBUTES = "damaged"
 
 ENTRY = struct.Struct("<IBBHQqQ16sIQIII")
 #: The same for many entries at once.
@@ -146,9 +150,25 @@ def decode_entry(key: bytes, value: bytes) -> Entry:
         The entry does not match its checksum, or stands under another key.
     """
     if len(value) != ENTRY.size or crc32c(value[4:], crc32c(key)) != int.from_bytes(value[:4], "little"):
-        raise IntegrityError(f"the index entry {key!r} is damaged; run `tickvault verify`")
+        raise damaged_entry(key)
     _, flags, _, *rest = ENTRY.unpack(value)
     return Entry(flags, *rest)
+
+
+def damaged_entry(key: bytes) -> IntegrityError:
+    """Return the error of an index entry that does not match its checksum, or stands under another key."""
+    tag, name = key[:1], key[5:]
+    if tag in (b"V", b"T", b"U"):
+        name = key[5:-9]
+    elif tag == b"B":
+        name = key[1:]
+    what = {b"B": "bucket", b"P": "a part of an upload"}.get(tag, "object")
+    if tag != b"P":
+        what += f" {name.decode(errors='replace')!r}"
+    return IntegrityError(
+        f"the index entry of {what} is damaged; nothing was handed out. `tickvault verify` or, with the vault closed "
+        "everywhere, `tickvault rebuild-index` makes it anew from the segments"
+    )
 
 
 # -- keys
@@ -228,8 +248,8 @@ def encode_document(key: bytes, sequence: int, location: Location, data: Any) ->
 
 def decode_document(key: bytes, value: bytes) -> Document:
     """Return the document in `value`; raises `IntegrityError` if it is damaged."""
-    if crc32c(value[4:], crc32c(key)) != int.from_bytes(value[:4], "little"):
-        raise IntegrityError(f"the index entry {key!r} is damaged; run `tickvault verify`")
+    if len(value) < 4 + _LOCATION.size or crc32c(value[4:], crc32c(key)) != int.from_bytes(value[:4], "little"):
+        raise damaged_entry(key)
     sequence, *place = _LOCATION.unpack_from(value, 4)
     return Document(sequence, Location(*place), unpack(value[4 + _LOCATION.size :]))
 

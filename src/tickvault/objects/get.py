@@ -46,14 +46,15 @@ _place = ENTRY_PLACE.unpack
 _new = np.ndarray.__new__
 
 
-def retrying(call: Callable[[], Result]) -> Result:
-    """Run a lookup and read, again where compaction retired the segment in between."""
+def retrying(call: Callable[[], Result], key: str = "") -> Result:
+    """Run a lookup and read of `key`, again where compaction retired the segment in between."""
     for _ in range(_RETRIES):
         try:
             return call()
         except SegmentGoneError:
             continue
-    raise IntegrityError("the index refers to a segment that is gone; run `tickvault verify`")
+    what = f"object {key!r} cannot be read: " if key else ""
+    raise IntegrityError(f"{what}the index refers to a segment that is gone; run `tickvault verify`")
 
 
 def clamp(start: int, end: int | None, size: int) -> tuple[int, int]:
@@ -84,7 +85,8 @@ def get(bucket: Bucket, key: str, start: int, end: int | None, version_id: str |
                 body = offset + body_offset
                 try:
                     view = engine.segments.view(segment_id, body + size)
-                except SegmentGoneError:
+                except (SegmentGoneError, IntegrityError):
+                    # Retired, or the entry is damaged: the long way checks that first.
                     view = _NOTHING
                 if (
                     crc32c(view[offset + 4 : body + size]) == crc
@@ -96,7 +98,7 @@ def get(bucket: Bucket, key: str, start: int, end: int | None, version_id: str |
                     blob: Blob = _new(Blob, stop - start, U8, view, body + start)
                     blob._source = bucket, raw_key, value
                     return blob
-    return retrying(lambda: read(bucket, key, version_id).blob(start, end))
+    return retrying(lambda: read(bucket, key, version_id).blob(start, end), key)
 
 
 def info_of_source(bucket: Bucket, key: bytes, value: bytes) -> ObjectInfo:
@@ -209,7 +211,7 @@ def read(bucket: Bucket, key: str, version_id: str | None) -> ObjectReader:
             entry, is_latest = require_version(snapshot, bucket.name, bucket.bucket_id, raw_key, version_id)
             return read_entry(bucket, snapshot, raw_key, entry, is_latest=is_latest)
 
-    return retrying(attempt)
+    return retrying(attempt, key)
 
 
 def read_resident(bucket: Bucket, key: str, version_id: str | None) -> ObjectReader | None:
@@ -246,19 +248,22 @@ def _read_simple(bucket: Bucket, raw_key: bytes, key: str, value: bytes | None =
     """
     segments = bucket.store.engine.segments
     check = value is not None
+    index_key = bucket.object_prefix + raw_key
     if value is None:
-        value = bucket.store.engine.index.get(bucket.object_prefix + raw_key)
+        value = bucket.store.engine.index.get(index_key)
         if value is None or len(value) != ENTRY.size:
             return None
-    _, flags, _, parts, sequence, modified_ns, size, etag, segment_id, offset, _, body_offset, crc = ENTRY.unpack(value)
-    if not body_offset or flags & ENTRY_ATTRIBUTES:
+    stated, flags, _, parts, sequence, modified_ns, size, etag, segment_id, offset, _, body_offset, crc = ENTRY.unpack(
+        value
+    )
+    if not body_offset or flags & ENTRY_ATTRIBUTES or crc32c(value[4:], crc32c(index_key)) != stated:
         return None
     body = offset + body_offset
     try:
         view = segments.view(segment_id, body + size)
         if check and not resident(segments.address(segment_id) + offset, body_offset + size):
             return None
-    except SegmentGoneError:
+    except (SegmentGoneError, IntegrityError):
         return None
     key_end = offset + 64 + len(raw_key)
     if crc32c(view[offset + 4 : body + size]) != crc or view[offset + 64 : key_end] != raw_key:

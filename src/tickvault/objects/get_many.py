@@ -17,7 +17,7 @@ from tickvault.engine.index import SHORT_KEY_MAX, Snapshot
 from tickvault.engine.kernels import Kernels, kernels
 from tickvault.engine.record import FRAME_SIZE
 from tickvault.engine.segments import SegmentGoneError
-from tickvault.errors import IntegrityError, NotFoundError
+from tickvault.errors import IntegrityError, InvalidInputError, NotFoundError
 from tickvault.objects import names
 from tickvault.objects.blob import U8, Blob
 from tickvault.objects.entries import ENTRY, ENTRY_FIELDS, ENTRY_PLACE, decode_entry
@@ -36,14 +36,20 @@ _new = np.ndarray.__new__
 _set_source = Blob.__dict__["_source"].__set__
 
 
-def get_many(bucket: Bucket, keys: Sequence[str]) -> list[Blob]:
+def get_many(bucket: Bucket, keys: Iterable[str]) -> list[Blob]:
     """Return the blobs of several keys, all as of one point in time.
 
     Raises
     ------
     NotFoundError
         One of the keys does not exist.
+    InvalidInputError
+        `keys` is a single key.
     """
+    if isinstance(keys, (str, bytes)):
+        raise InvalidInputError(f"get_many takes several keys, such as [{keys!r}]; a single one is read with get")
+    if not isinstance(keys, list):
+        keys = list(keys)
     compiled = kernels(len(keys)) if len(keys) >= _KERNEL_COUNT_MIN else None
     with bucket.store.engine.snapshot() as snapshot:
         found = _at_once(bucket, snapshot, keys, compiled) if compiled is not None else None
@@ -80,8 +86,9 @@ def _one_by_one(bucket: Bucket, snapshot: Snapshot, keys: Sequence[str]) -> list
             last_segment = segment_id
             try:
                 view = view_of(segment_id, body + size)
-            except SegmentGoneError:
+            except (SegmentGoneError, IntegrityError):
                 view = _NOTHING
+                last_segment = -1
         if (
             body_offset
             and crc32c(view[offset + 4 : body + size]) == crc

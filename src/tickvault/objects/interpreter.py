@@ -11,16 +11,22 @@ commits gave; nothing else writes O, V, N, T, U, P, B entries.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
+
+import msgpack
 
 from tickvault.engine.bodies import Extent
 from tickvault.engine.index import IndexWriter, Reader, prefix_end
 from tickvault.engine.interpreter import Referrer
 from tickvault.engine.record import FLAG_RELOCATED, Location, Record
+from tickvault.errors import InvalidInputError
 from tickvault.objects import entries
 from tickvault.objects.entries import (
     AUX_PLAIN,
     AUX_VERSIONED,
+    DAMAGED_ATTRIBUTES,
     ENTRY_ATTRIBUTES,
+    ENTRY_DAMAGED,
     ENTRY_EXTENTS,
     ENTRY_MARKER,
     ENTRY_NULL,
@@ -37,8 +43,11 @@ from tickvault.objects.entries import (
     encode_fields,
     unpack,
 )
+from tickvault.objects.names import KEY_BYTES_MAX, check_bucket_name
 
 _PUT = int(Kind.PUT)
+#: More buckets than anybody makes: a damaged id must not use up the numbers.
+_BUCKET_ID_MAX = 1 << 31
 _NO_ETAG = bytes(16)
 
 
@@ -115,6 +124,106 @@ class ObjectInterpreter:
             if old is None or decode_entry(index_key, old).sequence <= sequence:
                 entry = Entry(ENTRY_EXTENTS, 0, sequence, time_ns, put.size, put.etag, *location[:3])
                 writer.put(index_key, encode_entry(index_key, entry))
+
+    # -- damaged records
+
+    def apply_damaged(self, writer: IndexWriter, record: Record, location: Location) -> None:
+        """Make the key of a damaged record one whose reading is an error, so that no older version shows in its place.
+
+        The kind may be damaged too, so it is believed only where the rest of the record looks like one of that kind.
+        """
+        kind, bucket_id, key, aux = record.kind, record.bucket_id, record.key, record.aux
+        data = _document_of(record.meta) if kind in (Kind.BUCKET, Kind.UPLOAD) else None
+        if (
+            not 0 < len(key) <= KEY_BYTES_MAX
+            or b"\0" in key
+            or not 0 < bucket_id < _BUCKET_ID_MAX
+            or record.sequence <= 0
+        ):
+            return
+        if kind in (Kind.BUCKET, Kind.BUCKET_REMOVE) and self._damaged_bucket(writer, record, data, location):
+            return
+        if kind in (Kind.PART, Kind.UPLOAD_REMOVE) and writer.get(entries.upload_key(bucket_id, key, aux)) is not None:
+            # Whoever completes the upload names its parts, and misses one.
+            return
+        if kind == Kind.UPLOAD and data is not None and isinstance(data.get("tok"), str):
+            return
+        if kind == Kind.ATTRIBUTES and aux > AUX_PLAIN and record.meta:
+            index_key = entries.attributes_key(bucket_id, key, aux)
+            old = writer.get(index_key)
+            if old is None or decode_document(index_key, old).sequence < record.sequence:
+                meta = entries.pack({DAMAGED_ATTRIBUTES: True})
+                self._set_attributes(writer, bucket_id, key, record.sequence, aux, meta, location)
+            return
+        if kind == Kind.REMOVE and len(record.meta) == 1 and self._damaged_remove(writer, record, location):
+            return
+        self._add_version(writer, bucket_id, key, self._damaged_version(writer, record, location))
+
+    def _damaged_version(self, writer: IndexWriter, record: Record, location: Location) -> Entry:
+        """Return the entry of a version that cannot be read, as far as its record can be made out."""
+        flags, size = ENTRY_DAMAGED, len(record.body)
+        if len(record.meta) >= META.size:
+            _, _, meta_flags, _, stated = META.unpack_from(record.meta)
+            if meta_flags == META_EXTENTS:
+                # Compaction leaves the body alone while this is known.
+                flags |= ENTRY_EXTENTS
+                size = stated
+        if record.kind in (Kind.PUT, Kind.DELETE_MARKER):
+            versioned = record.aux == AUX_VERSIONED
+        else:
+            current_key = entries.object_key(record.bucket_id, record.key)
+            raw = writer.get(current_key)
+            versioned = raw is not None and not decode_entry(current_key, raw).flags & ENTRY_NULL
+        if not versioned:
+            flags |= ENTRY_NULL
+        # No tag: what compares tags must not take it for something it has.
+        return Entry(flags, 0, record.sequence, record.time_ns, size, _NO_ETAG, *location[:3])
+
+    def _damaged_remove(self, writer: IndexWriter, record: Record, location: Location) -> bool:
+        """Make the version that a damaged removal names unreadable; return False if it names none."""
+        for index_key in (
+            entries.object_key(record.bucket_id, record.key),
+            entries.version_key(record.bucket_id, record.key, min(record.aux, entries.SEQUENCE_MAX)),
+        ):
+            raw = writer.get(index_key)
+            if raw is None:
+                continue
+            entry = decode_entry(index_key, raw)
+            if entry.sequence == record.aux and not entry.flags & ENTRY_MARKER:
+                flags = ENTRY_DAMAGED | (entry.flags & ENTRY_NULL)
+                renewed = Entry(flags, 0, entry.sequence, entry.modified_ns, entry.size, _NO_ETAG, *location[:3])
+                writer.put(index_key, encode_entry(index_key, renewed))
+                return True
+        # A removal that compaction moved may be about a version that is long gone.
+        return bool(record.flags & FLAG_RELOCATED)
+
+    def _damaged_bucket(
+        self, writer: IndexWriter, record: Record, data: dict[str, Any] | None, location: Location
+    ) -> bool:
+        """Do what can be done about a damaged bucket record; return False if it looks like another kind of record."""
+        try:
+            name = check_bucket_name(record.key.decode())
+        except InvalidInputError:
+            return False
+        known = {decode_document(key, raw).data["id"]: (key, raw) for key, raw in writer.scan(b"B", b"C")}
+        index_key, found = known.get(record.bucket_id, (b"", b""))
+        own_key = entries.bucket_key(name)
+        named = index_key == own_key or (data is not None and data.get("id") == record.bucket_id)
+        if not named and (found or record.kind == Kind.BUCKET_REMOVE or len(record.body)):
+            # Its kind may be damaged, and it about an object of that bucket.
+            return False
+        if record.kind == Kind.BUCKET_REMOVE or (found and index_key != own_key) or (not found and writer.get(own_key)):
+            # Removed, or under a damaged name: what is in it, if there is anything, stays reachable as it was.
+            return True
+        # Without it none of its objects could be reached.
+        state = data if data is not None and _is_bucket(data, record.bucket_id) else None
+        if state is None:
+            old = decode_document(index_key, found).data if found else {"d": "strict", "doc": {}, "v": "off"}
+            # The state that is right for objects written under any.
+            versioning = "suspended" if old["v"] == "off" else old["v"]
+            state = {**old, "id": record.bucket_id, "t": old.get("t", record.time_ns), "v": versioning}
+        self._set_bucket(writer, record.bucket_id, record.key, record.sequence, entries.pack(state), location)
+        return True
 
     # -- versions
 
@@ -357,6 +466,41 @@ class ObjectInterpreter:
         """Return whether an entry is a count of dead bytes."""
         return key.startswith(b"D")
 
+    def place_of(self, key: bytes, raw: bytes) -> tuple[int, int, int] | None:
+        """Return (sequence, segment, offset) of the record that an entry was made from, None where it names none.
+
+        Raises
+        ------
+        IntegrityError
+            The entry does not match its own checksum.
+        """
+        if key[:1] in (b"O", b"V", b"P"):
+            entry = decode_entry(key, raw)
+            return entry.sequence, entry.segment_id, entry.offset
+        if key[:1] in (b"B", b"T", b"U"):
+            document = decode_document(key, raw)
+            return document.sequence, document.location.segment_id, document.location.offset
+        return None
+
+    def drop_strays(self, writer: IndexWriter) -> None:
+        """Remove what damaged records left in buckets that there are not: a later bucket would inherit it."""
+        known = set()
+        for index_key, raw in list(writer.scan(b"B", b"C")):
+            document = decode_document(index_key, raw)
+            bucket_id = document.data["id"]
+            known.add(bucket_id)
+            first, stop = entries.bucket_prefix(b"V", bucket_id), entries.bucket_prefix(b"V", bucket_id + 1)
+            if document.data["v"] == "off" and next(writer.scan(first, stop), None) is not None:
+                # That versions are kept was told by a record that is lost.
+                data = {**document.data, "v": "suspended"}
+                writer.put(index_key, encode_document(index_key, document.sequence, document.location, data))
+        for tag, end in ((b"O", b"P"), (b"V", b"W")):
+            for key, raw in list(writer.scan(tag, end)):
+                if int.from_bytes(key[1:5], "big") not in known and decode_entry(key, raw).flags & ENTRY_DAMAGED:
+                    writer.delete(key)
+                    if tag == b"V":
+                        writer.delete(entries.null_key(int.from_bytes(key[1:5], "big"), key[5:-9]))
+
     def finish_rebuild(self, writer: IndexWriter) -> None:
         """Remove attributes without their version and parts without their upload."""
         uploads = {entries.split_versioned(key)[1] for key, _ in writer.scan(b"U", b"V")}
@@ -381,6 +525,27 @@ class ObjectInterpreter:
                         )
             if not found:
                 writer.delete(index_key)
+
+
+def _is_bucket(data: dict[str, Any], bucket_id: int) -> bool:
+    """Return whether a document that nothing proves is the state of that bucket."""
+    return (
+        data.keys() == {"id", "t", "v", "d", "doc"}
+        and data["id"] == bucket_id
+        and type(data["t"]) is int
+        and data["v"] in ("off", "enabled", "suspended")
+        and data["d"] in ("strict", "relaxed")
+        and isinstance(data["doc"], dict)
+    )
+
+
+def _document_of(meta: bytes) -> dict[str, Any] | None:
+    """Return the document in the meta bytes of a damaged record, None if it cannot be read."""
+    try:
+        found = unpack(meta)
+    except (ValueError, TypeError, msgpack.UnpackException):
+        return None
+    return found if isinstance(found, dict) else None
 
 
 def count_dead(writer: IndexWriter, segment_id: int, length: int) -> None:

@@ -6,7 +6,7 @@ however many keys lie under it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from tickvault.engine.index import Reader, prefix_end
@@ -37,6 +37,7 @@ class Rollup:
         self._reader = reader
         # V and U keys end in a NUL and a number, in which a delimiter means nothing.
         self._tail_length = 0 if tag == b"O" else 9
+        self._check: Callable[[bytes, bytes], object] = entries.decode_document if tag == b"U" else decode_entry
         self._head = entries.bucket_prefix(tag, bucket_id)
         self._end = prefix_end(self._head + prefix)
         self._prefix_length = len(self._head) + len(prefix)
@@ -63,6 +64,8 @@ class Rollup:
                 if at < 0:
                     yield index_key, value
                     continue
+                # Its key is shown in part, and must be right for that.
+                self._check(index_key, value)
                 common = index_key[: at + len(delimiter)]
                 yield common[head_length:], None
                 jump = prefix_end(common)

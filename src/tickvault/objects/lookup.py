@@ -117,7 +117,10 @@ def read_record(segments: Segments, entry: Entry, key: bytes, bucket_id: int) ->
     SegmentGoneError
         The segment was retired meanwhile; look the entry up again.
     """
-    view = segments.view(entry.segment_id, entry.offset + entry.length)
+    try:
+        view = segments.view(entry.segment_id, entry.offset + entry.length)
+    except IntegrityError as error:
+        raise IntegrityError(f"object {key.decode(errors='replace')!r} is damaged: {error}") from None
     record = decode_record(view, entry.offset, len(view))
     if (
         record is None
@@ -125,6 +128,7 @@ def read_record(segments: Segments, entry: Entry, key: bytes, bucket_id: int) ->
         or record.key != key
         or record.sequence != entry.sequence
         or record.bucket_id != bucket_id
+        or (entry.body_offset and (entry.body_offset, entry.crc) != (record.body_offset, record.crc))
     ):
         raise damaged(entry, key)
     return record, view
@@ -157,7 +161,15 @@ def later_attributes(reader: Reader, bucket_id: int, key: bytes, sequence: int) 
     """Return what was set after a version was written: ``tg`` tags, ``hd`` headers; each replaces the original."""
     index_key = entries.attributes_key(bucket_id, key, sequence)
     raw = reader.get(index_key)
-    return dict(entries.decode_document(index_key, raw).data) if raw is not None else {}
+    if raw is None:
+        return {}
+    data = dict(entries.decode_document(index_key, raw).data)
+    if entries.DAMAGED_ATTRIBUTES in data:
+        raise IntegrityError(
+            f"the tags and headers of object {key.decode(errors='replace')!r}, set after it was written, are damaged; "
+            "set its tags again (its bytes can be read from Python)"
+        )
+    return data
 
 
 def info_of_record(

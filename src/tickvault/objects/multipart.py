@@ -197,7 +197,7 @@ def list_parts_page(bucket: Bucket, key: str, upload_id: str, part_number_marker
         page = parts[:limit]
         return PartPage(page, page[-1].part_number if more and page else None)
 
-    return retrying(attempt)
+    return retrying(attempt, key)
 
 
 def complete_upload(
@@ -271,7 +271,7 @@ def complete_upload(
 
     # A part has one extent, or a few where its body crossed segments; 48 packed bytes each and 9 for its size.
     length = 4 * _RECORD_SIZE + 2 * len(raw_key) + 4096 + 256 * len(parts)
-    return retrying(lambda: engine.commit(Operation(run, length)))
+    return retrying(lambda: engine.commit(Operation(run, length)), key)
 
 
 def list_uploads_page(

@@ -191,6 +191,12 @@ def put_operation(
     return Operation(run, length)
 
 
+def _described(item: object) -> str:
+    if isinstance(item, (str, bytes)) or not isinstance(item, Sequence):
+        return f"a {type(item).__name__}"
+    return f"a {type(item).__name__} of {len(item)}"
+
+
 def put_many(bucket: Bucket, items: Iterable[tuple[str, Any]]) -> list[ObjectInfo]:
     """Write several objects in one commit: all of them or none.
 
@@ -199,9 +205,16 @@ def put_many(bucket: Bucket, items: Iterable[tuple[str, Any]]) -> list[ObjectInf
     InvalidInputError
         A body is larger than `INLINE_SIZE_MAX`, or all together larger than `PUT_MANY_SIZE_MAX`.
     """
+    if isinstance(items, (Mapping, str, bytes)):
+        hint = "; pass its .items()" if isinstance(items, Mapping) else ""
+        raise InvalidInputError(f"put_many takes pairs (key, data), not a {type(items).__name__}{hint}")
     named: list[tuple[str, bytes, memoryview]] = []
     total = 0
-    for key, data in items:
+    for item in items:
+        try:
+            key, data = item
+        except (TypeError, ValueError):
+            raise InvalidInputError(f"put_many takes pairs (key, data); one item is {_described(item)}") from None
         raw_key = names.encode_key(key)
         body = as_buffer(data)
         size = len(body)
@@ -225,6 +238,9 @@ def put_many(bucket: Bucket, items: Iterable[tuple[str, Any]]) -> list[ObjectInf
     if not prepared:
         return []
     state = bucket.state
+    # Of items with the same key the last one is the latest.
+    last_of = {key: number for number, (key, *_) in enumerate(prepared)}
+    repeated = len(last_of) < len(prepared)
 
     def run(txn: Transaction) -> list[ObjectInfo]:
         info = state.changing(txn)
@@ -232,6 +248,8 @@ def put_many(bucket: Bucket, items: Iterable[tuple[str, Any]]) -> list[ObjectInf
         for key, raw_key, body, digest, meta, frames in prepared:
             sequence, version_id = append_put(txn, info, raw_key, meta, body, frames)
             made.append(ObjectInfo(key, len(body), digest.hex(), sequence, txn.now_ns, version_id))
+        if repeated:
+            return [one._replace(is_latest=last_of[one.key] == number) for number, one in enumerate(made)]
         return made
 
     return bucket.store.engine.commit(Operation(run, total))

@@ -74,6 +74,20 @@ def test_recovery_that_walks_around_damage_says_so(kept: Type, folder: Path) -> 
     assert "recovery found 1 damaged place" in kept("ls", "raw", "--vault", "copy").stderr
 
 
+def test_a_rebuild_tells_what_is_damaged(kept: Type, folder: Path) -> None:
+    """Story: an index was built from a damaged segment, an older version showed, and `rebuild-index` exited with 0
+    without a word; so did every command after it."""
+    flip_a_byte(folder / "data", BODY)
+    typed = kept("rebuild-index", status=8)
+    assert "(object 'marked')" in typed.stdout
+    assert "older version" in typed.stderr
+    (place,) = kept("rebuild-index", "--json", status=8).json["damaged_places"]
+    assert place in typed.stdout
+    assert "recovery found 1 damaged place" in kept("ls", "raw").stderr
+    assert "recovery found 1 damaged place" in kept("ls", "raw").stderr
+    kept("verify", status=8)
+
+
 def test_compaction_gives_space_back_and_changes_nothing(kept: Type, folder: Path) -> None:
     before = listing(kept)
     record = kept("compact", "--all", "--json").json
