@@ -235,8 +235,10 @@ class BucketMachine(RuleBasedStateMachine):
     def put_many(self, items: list[tuple[str, bytes]]) -> None:
         infos = self.bucket.put_many(items)
         assert len(infos) == len(items)
-        for (key, body), info in zip(items, infos, strict=True):
-            self.written(key, info, body)
+        last_of = {key: number for number, (key, _) in enumerate(items)}
+        for number, ((key, body), info) in enumerate(zip(items, infos, strict=True)):
+            assert info.is_latest == (last_of[key] == number)
+            self.written(key, info._replace(is_latest=True), body)
 
     @rule(key=keys, body=small, condition=st.sampled_from(["none", "match", "wrong", "any", "other"]))
     def put_conditional(self, key: str, body: bytes, condition: str) -> None:

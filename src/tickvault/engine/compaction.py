@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 #: Records moved per commit, in bytes: small enough that other writers hardly notice.
 _MOVE_SIZE = 256 * 1024
 #: Read and verified at a time; a multiple of the frame.
+#: Times that the bodies in a segment are looked for again before it is left for another day.
+_MOVES_MAX = 10
 _COPY_SIZE = 4 * 1024 * 1024
 
 
@@ -214,15 +216,34 @@ def _compact_bodies(engine: Engine, dead_ratio_min: float, report: CompactionRep
                 continue
             moved = 0
             try:
-                for record, location in owners[segment_id]:
-                    moved += _move_body(engine, segment_id, record, location, report)
+                pending = owners[segment_id]
+                for _ in range(_MOVES_MAX):
+                    if not pending:
+                        break
+                    for record, location in pending:
+                        moved += _move_body(engine, segment_id, record, location, report)
+                    # A body in several of these segments has moved since it was found: what is not live any more at its
+                    # old place is looked for again.
+                    pending = _owners(engine, segment_id)
             except IntegrityError:
                 report.segments_damaged.append(segment_id)
+                continue
+            if pending:
+                report.segments_in_use += 1
                 continue
             _retire(engine, segment_id, size - moved, report)
     finally:
         for lease in leases.values():
             lease.close()
+
+
+def _owners(engine: Engine, segment_id: int) -> list[tuple[Record, Location]]:
+    """Return the records that refer to a body segment now."""
+    return [
+        (record, location)
+        for record, location in _records_with_extents(engine)
+        if any(extent.segment_id == segment_id for extent in engine.interpreter.extents(record))
+    ]
 
 
 def _records_with_extents(engine: Engine) -> Iterator[tuple[Record, Location]]:
