@@ -33,6 +33,7 @@ class Vault:
         self.store = store
         self.path = store.path
         self._open = True
+        self._libraries: dict[str, Library] = {}
 
     def __enter__(self) -> Self:
         """Return the vault."""
@@ -50,6 +51,9 @@ class Vault:
         """Close this opening; blobs handed out stay valid."""
         if self._open:
             self._open = False
+            for library in self._libraries.values():
+                library.close()
+            self._libraries.clear()
             self.store.close()
 
     def create_bucket(self, name: str, *, versioning: bool = False, durability: Durability = "strict") -> Bucket:
@@ -86,6 +90,7 @@ class Vault:
         InvalidInputError
             The name is none, or a newer release made the library.
         """
+        from tickvault.market.journal.place import Place
         from tickvault.market.library import Library
 
         if not _LIBRARY_NAME.fullmatch(name):
@@ -101,7 +106,21 @@ class Vault:
                 store = self.store.create_bucket(bucket)
             except AlreadyExistsError:
                 store = self.store.bucket(bucket)
-        return Library.open(store, name)
+        found = self._libraries.get(name)
+        if found is None:
+            engine = self.store.engine
+            place = Place(
+                self.path,
+                store.bucket_id,
+                engine.disk,
+                engine.clock,
+                engine.host,
+                lambda: store.info.durability == "strict",
+                engine.check_writable,
+                engine.control.poison,
+            )
+            found = self._libraries[name] = Library.open(store, name, place)
+        return found
 
     def libraries(self) -> list[str]:
         """Return the names of the libraries, in order."""
@@ -119,8 +138,17 @@ class Vault:
         return compact(self.store.engine, dead_ratio_min=dead_ratio_min, progress=progress)
 
     def backup(self, destination: str | os.PathLike[str], *, progress: Progress | None = None) -> BackupReport:
-        """Copy the vault as of now into a folder; into an earlier backup of it, only what is new."""
-        return backup(self.store.engine, os.fspath(destination), progress=progress)
+        """Copy the vault as of now into a folder; into an earlier backup of it, only what is new.
+
+        Live rows come along: journals are copied first, so that rows that become files of columns meanwhile are in the
+        backup in one form or the other.
+        """
+        from tickvault.market.journal.backup import backup_journals
+
+        journals = backup_journals(self.path, os.fspath(destination))
+        report = backup(self.store.engine, os.fspath(destination), progress=progress)
+        journals()
+        return report
 
     def bucket_names(self) -> dict[int, str]:
         """Return the names of the buckets by id, to read a `ScrubReport`."""
@@ -167,6 +195,9 @@ def restore(
     source: str | os.PathLike[str], destination: str | os.PathLike[str], *, progress: Progress | None = None
 ) -> BackupReport:
     """Make a vault in an empty folder from a backup, and build its index."""
+    from tickvault.market.journal.backup import restore_journals
+
     report = _restore(os.fspath(source), os.fspath(destination), progress=progress)
+    restore_journals(os.fspath(source), os.fspath(destination))
     open_store(destination, create=False).close()
     return report

@@ -10,12 +10,17 @@ key                                  object
 names/VENUE/SYMBOL/SCHEMA            there is such a series
 log/VENUE/SYMBOL/SCHEMA/VERSION      an entry: what a commit changed
 part/VENUE/SYMBOL/SCHEMA/PARTITION/… a file of columns
+hidden/VENUE/SYMBOL/SCHEMA/…         rows that corrections and busts supersede
+snapshot/NAME                        the commit time of each series when a snapshot was taken
 source/DIGEST                        a file that was ingested whole
 quality/DIGEST                       what of it could not be decoded
 ==================================== ======================================================================
 
 Invariants: a part is written before the entry that names it and never changed; an entry is never changed; the commit
-number of an entry is the vault's own sequence of the object, so that numbers rise over all series of a vault.
+number of an entry is the vault's own sequence of the object, so that numbers rise over all series of a vault.  Commit
+times of a series only rise, whatever the clock does.  Nothing that is read by `as_of` goes before `prune` removes it:
+a part that was replaced is marked as gone from a commit time on, a deletion is a mask, and compaction keeps each row
+with its commit time.
 """
 
 from __future__ import annotations
@@ -29,10 +34,13 @@ import msgpack
 from tickvault.errors import IntegrityError, NotFoundError, PreconditionFailedError
 from tickvault.objects.model import ObjectInfo
 from tickvault.objects.protocol import Store
+from tickvault.seam.clock import Clock, SystemClock
 
 #: Every so many versions an entry holds the whole state.
 _WHOLE_EVERY = 32
 _TRIES_MAX = 1000
+#: What the names of sources that are journals begin with; a colon and the journal's id follow.
+LIVE = "live:"
 
 
 class SeriesKey(NamedTuple):
@@ -69,6 +77,30 @@ class Part(NamedTuple):
     """Digest of the file that its rows are from; empty if of several."""
     cold: bool = False
     """Compressed; otherwise its columns are mapped as they lie."""
+    stamp_min: int = 0
+    """Earliest commit time of its rows; where it is the latest too, the file need not hold them."""
+    stamp_max: int = 0
+    known_ns: int = 0
+    """When all its rows were published; 0: each at its own `ts_index`, or as the file says."""
+    gone: int = 0
+    """Commit time from which on it is not read any more; 0: it is."""
+
+
+class RangeMask(NamedTuple):
+    """Rows that were deleted or replaced: those of a range of `ts_index` that were committed earlier."""
+
+    start: int
+    end: int
+    """int64 ns; [start, end)."""
+    stamp: int
+
+
+class Hidden(NamedTuple):
+    """Rows that were superseded, each by its identity."""
+
+    key: str
+    """Of the object that lists them."""
+    stamp: int
 
 
 class Version(NamedTuple):
@@ -88,15 +120,28 @@ class Manifest(NamedTuple):
 
     version: int
     commit: int
-    committed_ns: int
+    stamp: int
+    """Commit time of the version, int64 ns."""
     parts: tuple[Part, ...]
     sources: frozenset[str]
-    """What was ingested whole."""
+    """What was ingested whole, and the journal files whose rows are in parts."""
+    ranges: tuple[RangeMask, ...] = ()
+    hidden: tuple[Hidden, ...] = ()
+    journal_id: str = ""
+    journal_next: int = 0
+    """Sequence that the rows after those in parts begin with."""
+    rows: int = 0
+    """Rows in parts that are read."""
 
     @property
-    def rows(self) -> int:
-        """Rows of all parts."""
-        return sum(part.rows for part in self.parts)
+    def masks(self) -> tuple[RangeMask | Hidden, ...]:
+        """What hides rows."""
+        return (*self.ranges, *self.hidden)
+
+    @property
+    def live_parts(self) -> tuple[Part, ...]:
+        """The parts that are read now."""
+        return tuple(part for part in self.parts if not part.gone)
 
 
 class Change(NamedTuple):
@@ -105,7 +150,22 @@ class Change(NamedTuple):
     operation: str
     add: tuple[Part, ...] = ()
     drop: frozenset[str] = frozenset()
+    """Keys of parts whose rows are in those added: nothing needs them any more."""
     source: str | None = None
+    gone: frozenset[str] = frozenset()
+    """Keys of parts that are not read from now on."""
+    ranges: tuple[tuple[int, int], ...] = ()
+    hidden: str = ""
+    """Key of an object that lists superseded rows."""
+    journal: tuple[str, int] | None = None
+    rows: int | None = None
+    """How many rows more there are than before; None: those added less those dropped."""
+    forget: bool = False
+    """Whether files may be ingested again."""
+    sources: tuple[str, ...] = ()
+    """Files whose rows are there again."""
+    stamp_min: int = 0
+    """The commit time is at least this."""
 
 
 EMPTY = Manifest(0, 0, 0, (), frozenset())
@@ -114,8 +174,9 @@ EMPTY = Manifest(0, 0, 0, (), frozenset())
 class Catalog:
     """The series of one library."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, clock: Clock | None = None) -> None:
         self._store = store
+        self.clock = clock or SystemClock()
         self._known: dict[SeriesKey, Manifest] = {}
 
     def series(self, symbol: str | None = None, schema: str | None = None, venue: str | None = None) -> list[SeriesKey]:
@@ -133,16 +194,15 @@ class Catalog:
                 found.append(key)
         return found
 
-    def manifest(self, key: SeriesKey, as_of: Callable[[ObjectInfo], bool] | None = None) -> Manifest:
-        """Return a series as of now, or as of the last entry for which `as_of` holds."""
-        if as_of is None:
-            known = self._known[key] = self._advanced(key, self._known.get(key, EMPTY))
-            return known
-        entries = [info for info in self._entries(key, 0) if as_of(info)]
-        state = EMPTY
-        for info in entries:
-            state = _applied(state, self._read(info), info)
-        return state
+    def manifest(self, key: SeriesKey) -> Manifest:
+        """Return a series as of now."""
+        known = self._known[key] = self._advanced(key, self._known.get(key, EMPTY))
+        return known
+
+    def stamp_of(self, key: SeriesKey, commit: int) -> int:
+        """Return the commit time of a series' last version whose commit number is at most this; 0 if there is none."""
+        found = [info for info in self._entries(key, 0) if info.sequence <= commit]
+        return _stamp_of(self._read(found[-1]), found[-1]) if found else 0
 
     def versions(self, key: SeriesKey) -> list[Version]:
         """Return the commits to a series, the newest first."""
@@ -151,7 +211,7 @@ class Catalog:
         for info in self._entries(key, 0):
             entry = self._read(info)
             state = _applied(state, entry, info)
-            made.append(Version(state.version, state.commit, state.committed_ns, entry["operation"], state.rows))
+            made.append(Version(state.version, state.commit, state.stamp, entry["operation"], state.rows))
         return made[::-1]
 
     def commit(self, key: SeriesKey, change: Callable[[Manifest], Change | None]) -> Manifest:
@@ -168,16 +228,7 @@ class Catalog:
             wanted = change(state)
             if wanted is None:
                 return state
-            entry: dict[str, Any] = {
-                "version": state.version + 1,
-                "operation": wanted.operation,
-                "add": [tuple(part) for part in wanted.add],
-                "drop": sorted(wanted.drop),
-                "source": wanted.source,
-            }
-            if entry["version"] % _WHOLE_EVERY == 0:
-                after = _applied(state, entry, None)
-                entry["whole"] = {"parts": [tuple(part) for part in after.parts], "sources": sorted(after.sources)}
+            entry = self._entry(state, wanted)
             try:
                 info = self._store.put(self._entry_key(key, entry["version"]), msgpack.packb(entry), if_none_match="*")
             except PreconditionFailedError:
@@ -185,6 +236,35 @@ class Catalog:
             state = self._known[key] = _applied(state, entry, info)
             return state
         raise AssertionError(f"{_TRIES_MAX} other commits to {key} came first")
+
+    def _entry(self, state: Manifest, wanted: Change) -> dict[str, Any]:
+        entry: dict[str, Any] = {
+            "version": state.version + 1,
+            "operation": wanted.operation,
+            "stamp": max(self.clock.now_ns(), state.stamp + 1, wanted.stamp_min),
+            "add": [tuple(part) for part in wanted.add],
+            "drop": sorted(wanted.drop),
+            "source": wanted.source,
+        }
+        for name in ("gone", "ranges", "hidden", "journal", "rows", "forget", "sources"):
+            value = getattr(wanted, name)
+            if value or (name == "rows" and value is not None):
+                entry[name] = sorted(value) if name == "gone" else value
+        if entry["version"] % _WHOLE_EVERY == 0:
+            after = _applied(state, entry, None)
+            entry["whole"] = {
+                "parts": [tuple(part) for part in after.parts],
+                "sources": sorted(after.sources),
+                "ranges": after.ranges,
+                "hidden": after.hidden,
+                "journal": (after.journal_id, after.journal_next),
+                "rows": after.rows,
+            }
+        return entry
+
+    def announce(self, key: SeriesKey) -> None:
+        """See to it that the series is listed."""
+        self._announce(key)
 
     def _announce(self, key: SeriesKey) -> None:
         if key in self._known and self._known[key].version:
@@ -227,16 +307,66 @@ def _version_of(info: ObjectInfo) -> int:
     return int(info.key.rpartition("/")[2])
 
 
+def _stamp_of(entry: dict[str, Any], info: ObjectInfo | None) -> int:
+    # Entries of the first releases had the object's own time.
+    stamp: int = entry.get("stamp", 0) or (info.modified_ns if info is not None else 0)
+    return stamp
+
+
 def _applied(state: Manifest, entry: dict[str, Any], info: ObjectInfo | None) -> Manifest:
+    stamp = _stamp_of(entry, info)
+    commit = info.sequence if info is not None else 0
     if "whole" in entry:
-        parts = tuple(Part(*part) for part in entry["whole"]["parts"])
-        sources = frozenset(entry["whole"]["sources"])
-    else:
-        if entry["version"] != state.version + 1:
-            raise IntegrityError(f"the library's log lacks version {state.version + 1}; it was deleted by hand")
-        drop = set(entry["drop"])
-        kept = tuple(part for part in state.parts if part.key not in drop) if drop else state.parts
-        parts = kept + tuple(Part(*part) for part in entry["add"])
-        sources = state.sources | {entry["source"]} if entry["source"] else state.sources
-    commit, committed_ns = (info.sequence, info.modified_ns) if info is not None else (0, 0)
-    return Manifest(entry["version"], commit, committed_ns, parts, sources)
+        return _whole(entry, commit, stamp)
+    if entry["version"] != state.version + 1:
+        raise IntegrityError(f"the library's log lacks version {state.version + 1}; it was deleted by hand")
+    drop, gone = set(entry["drop"]), set(entry.get("gone", ()))
+    kept = state.parts
+    if drop or gone:
+        kept = tuple(
+            part._replace(gone=stamp) if part.key in gone and not part.gone else part
+            for part in kept
+            if part.key not in drop
+        )
+    added = tuple(_stamped(Part(*part), stamp) for part in entry["add"])
+    dropped_rows = sum(part.rows for part in state.parts if part.key in drop) if drop else 0
+    more = entry["rows"] if "rows" in entry else sum(part.rows for part in added) - dropped_rows
+    sources = state.sources
+    if entry.get("forget"):
+        sources = frozenset(source for source in sources if source.startswith(LIVE))
+    journal_id, journal_next = entry.get("journal") or (state.journal_id, state.journal_next)
+    return Manifest(
+        entry["version"],
+        commit,
+        stamp,
+        kept + added,
+        sources | {entry["source"]} if entry["source"] else sources | set(entry.get("sources", ())),
+        state.ranges + tuple(RangeMask(start, end, stamp) for start, end in entry.get("ranges", ())),
+        state.hidden + ((Hidden(entry["hidden"], stamp),) if entry.get("hidden") else ()),
+        journal_id,
+        journal_next,
+        state.rows + more,
+    )
+
+
+def _whole(entry: dict[str, Any], commit: int, stamp: int) -> Manifest:
+    whole = entry["whole"]
+    journal_id, journal_next = whole.get("journal", ("", 0))
+    parts = tuple(_stamped(Part(*part), stamp) for part in whole["parts"])
+    return Manifest(
+        entry["version"],
+        commit,
+        stamp,
+        parts,
+        frozenset(whole["sources"]),
+        tuple(RangeMask(*each) for each in whole.get("ranges", ())),
+        tuple(Hidden(*each) for each in whole.get("hidden", ())),
+        journal_id,
+        journal_next,
+        whole.get("rows", sum(part.rows for part in parts)),
+    )
+
+
+def _stamped(part: Part, stamp: int) -> Part:
+    """Return a part whose rows were committed with the entry that adds it, unless it says when."""
+    return part if part.stamp_min else part._replace(stamp_min=stamp, stamp_max=stamp)

@@ -1,24 +1,22 @@
-"""Compaction: the files of a partition become one compressed file.
+"""Compaction: the files of a partition become one, compressed or not.
 
-Invariants: the same rows in the same order, each with its source and its number there; the new file is written before
-the entry that puts it in the place of the old ones, and only if they are all still there; the old ones stay for reads
-as of before.
+Invariants: the same rows in the same order, each with its identity and its commit time, so that reads as of any commit
+give what they gave; the new file is written before the entry that puts it in the place of the old ones, and only if
+they are all still there; the old ones are deleted after it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 from uuid import uuid4
 
-import numpy as np
-
 from tickvault.market.catalog import Catalog, Change, Manifest, Part, SeriesKey
-from tickvault.market.codec import Identity
-from tickvault.market.columns import Columns
-from tickvault.market.joining import join_columns
-from tickvault.market.parts import open_part, read_part, write_cold
+from tickvault.market.merging import merged_rows
+from tickvault.market.parts import PartFiles, PartWriter, write_cold
 from tickvault.objects.protocol import Store
+
+Tier = Literal["warm", "cold"]
 
 
 class CompactReport(NamedTuple):
@@ -34,65 +32,87 @@ class CompactReport(NamedTuple):
     bytes_after: int
 
 
-def compact(
-    store: Store, catalog: Catalog, keys: Sequence[SeriesKey], progress: Callable[[int, int], None] | None = None
-) -> CompactReport:
-    """Compact series; see `Library.compact`."""
-    old: list[Part] = []
-    new: list[Part] = []
-    for done, key in enumerate(keys):
-        parts = catalog.manifest(key).parts
-        for partition in sorted({part.partition for part in parts}):
-            group = [part for part in parts if part.partition == partition]
-            if len(group) == 1 and group[0].cold:
-                continue
-            made = _replace(store, catalog, key, group)
-            if made is not None:
-                old += group
-                new.append(made)
-        if progress is not None:
-            progress(done + 1, len(keys))
-    return CompactReport(
-        len(keys),
-        len(old),
-        len(new),
-        sum(part.rows for part in new),
-        sum(part.size_bytes for part in old),
-        sum(part.size_bytes for part in new),
-    )
+class Compaction:
+    """Compacts series of one library."""
 
+    def __init__(self, store: Store, catalog: Catalog, files: PartFiles, tier: Tier) -> None:
+        self._store = store
+        self._catalog = catalog
+        self._files = files
+        self._tier = tier
 
-def _replace(store: Store, catalog: Catalog, key: SeriesKey, group: Sequence[Part]) -> Part | None:
-    """Put one cold part in the place of a partition's parts; return None if another process was first."""
-    columns, identity, sources = _together(store, group)
-    name = f"part/{key.path}/{group[0].partition}/{uuid4().hex[:12]}-cold"
-    made = write_cold(store, name, group[0].partition, columns, identity, sources)
-    names = frozenset(part.key for part in group)
+    def run(
+        self,
+        keys: Sequence[SeriesKey],
+        before: str | None = None,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> CompactReport:
+        """Compact series; see `Library.compact`.
 
-    def change(state: Manifest) -> Change | None:
-        present = {part.key for part in state.parts}
-        return Change("compact", (made,), names) if names <= present else None
+        Parameters
+        ----------
+        before : str, optional
+            Only partitions that end before this day, ``YYYY-MM-DD``.
+        """
+        old: list[Part] = []
+        new: list[Part] = []
+        for done, key in enumerate(keys):
+            parts = self._catalog.manifest(key).live_parts
+            for partition in sorted({part.partition for part in parts}):
+                group = [part for part in parts if part.partition == partition]
+                if self._is_done(group) or (before is not None and not _ends_before(partition, before)):
+                    continue
+                made = self._replace(key, group)
+                if made is not None:
+                    old += group
+                    new.append(made)
+            if progress is not None:
+                progress(done + 1, len(keys))
+        return CompactReport(
+            len(keys),
+            len(old),
+            len(new),
+            sum(part.rows for part in new),
+            sum(part.size_bytes for part in old),
+            sum(part.size_bytes for part in new),
+        )
 
-    if made in catalog.commit(key, change).parts:
+    def _is_done(self, group: Sequence[Part]) -> bool:
+        # What is cold stays cold until there is more to merge with it.
+        return len(group) == 1 and (group[0].cold or self._tier == "warm")
+
+    def _replace(self, key: SeriesKey, group: Sequence[Part]) -> Part | None:
+        """Put one part in the place of a partition's parts; return None if another process was first."""
+        made = self._written(key, group)
+        names = frozenset(part.key for part in group)
+
+        def change(state: Manifest) -> Change | None:
+            present = {part.key for part in state.live_parts}
+            return Change("compact", (made,), names, rows=0) if names <= present else None
+
+        if made.key not in {part.key for part in self._catalog.commit(key, change).parts}:
+            self._store.delete(made.key)
+            return None
+        self._files.forget(names)
+        for name in names:
+            self._store.delete(name)
         return made
-    store.delete(made.key)
-    return None
+
+    def _written(self, key: SeriesKey, group: Sequence[Part]) -> Part:
+        columns, identity, sources = merged_rows(self._files, group)
+        partition = group[0].partition
+        name = f"part/{key.path}/{partition}/{uuid4().hex[:12]}"
+        if self._tier == "cold":
+            made = write_cold(self._store, f"{name}-cold", partition, columns, identity, sources)
+        else:
+            writer = PartWriter(self._store)
+            made = writer.write_whole(name, partition, columns, identity, sources, columns.ts_index)
+            writer.flush()
+        return made._replace(
+            stamp_min=min(part.stamp_min for part in group), stamp_max=max(part.stamp_max for part in group)
+        )
 
 
-def _together(store: Store, group: Sequence[Part]) -> tuple[Columns, Identity, list[str]]:
-    """Return the rows of parts as a read gives them, with their identity."""
-    sources: dict[str, int] = {}
-    pieces, ids, ordinals = [], [], []
-    for part in group:
-        file = open_part(store, part)
-        target = np.array([sources.setdefault(each, len(sources)) for each in file.about["sources"]], np.int64)
-        pieces.append(read_part(store, part))
-        ids.append(target[file.source_ids()])
-        ordinals.append(file.ordinals())
-    columns = join_columns(pieces)
-    identity = Identity(np.concatenate(ids), np.concatenate(ordinals))
-    times = columns.ts_index
-    if len(group) > 1 and all(part.in_order for part in group) and (times[1:] < times[:-1]).any():
-        order = np.argsort(times, kind="stable")
-        columns, identity = columns.take(order), Identity(identity.source_ids[order], identity.ordinals[order])
-    return columns, identity, list(sources)
+def _ends_before(partition: str, day: str) -> bool:
+    """Whether a partition, a day, month or year, ends before a day; what has no time counts as old."""
+    return not partition[0].isdigit() or partition < day[: len(partition)]

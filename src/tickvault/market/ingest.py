@@ -207,7 +207,7 @@ class Ingest:
             return Change("ingest", parts, source=self._source.digest)
 
         state = self._catalog.commit(key, change)
-        if parts and parts[0] not in state.parts:
+        if parts and parts[0].key not in {part.key for part in state.parts}:
             # Another process ingested the same file meanwhile and was first.
             for part in parts:
                 self._store.delete(part.key)

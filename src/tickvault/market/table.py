@@ -38,22 +38,42 @@ class Table:
         Of the series; empty where the rows are of several, which then have a column ``symbol``.
     size_scale, turnover_scale : int
         Stored units in one.
+    adjustment : str
+        ``"raw"`` as traded, ``"split"`` or ``"total"`` after `reference.adjust`.
+    sequence : int or None
+        Of a subscription's batch, the number of its first row; the others follow.
+    adjusted_on : str
+        The day whose shares the adjusted numbers are of, ``YYYY-MM-DD``; empty of raw ones.
     """
 
     def __init__(
-        self, schema: Schema, pieces: Sequence[Columns], venue: str = "", symbol: str = "", wanted: Sequence[str] = ()
+        self,
+        schema: Schema,
+        pieces: Sequence[Columns],
+        venue: str = "",
+        symbol: str = "",
+        wanted: Sequence[str] = (),
+        order: Array | None = None,
     ) -> None:
         self.schema = schema
         self.venue = venue
         self.symbol = symbol
         self.size_scale = largest_scale(pieces, "size_scale")
         self.turnover_scale = largest_scale(pieces, "turnover_scale")
+        self.adjustment = "raw"
+        self.adjusted_on = ""
+        self.sequence: int | None = None
         self._pieces = list(pieces)
         self._extensions = extensions_of(pieces)
         self._wanted = tuple(wanted)
         self._joined: dict[str, Array] = {}
         self._words: dict[str, list[str]] = {}
-        self._order: Array | None = None
+        self._order = order
+
+    @classmethod
+    def of(cls, columns: Columns, venue: str = "", symbol: str = "") -> Table:
+        """Return rows in memory as a table; nothing is copied."""
+        return cls(columns.schema, [columns], venue, symbol)
 
     # -- what it holds
 
@@ -104,11 +124,18 @@ class Table:
         _ = self[name]
         return self._words.get(name, [])
 
+    def to_columns(self) -> Columns:
+        """Return all rows as `Columns`, in the table's order; of a table of one piece nothing is copied."""
+        if len(self._pieces) == 1 and self._order is None and not self._wanted:
+            return self._pieces[0]
+        return self._rows(0, len(self))
+
     def slice(self, start: int, end: int) -> Table:
         """Return the rows [start, end), as Python slices them, without a copy."""
         start, end, _ = slice(start, end).indices(len(self))
         made = Table(self.schema, [], self.venue, self.symbol, self._wanted)
         made._extensions, made.size_scale, made.turnover_scale = self._extensions, self.size_scale, self.turnover_scale
+        made.adjustment, made.adjusted_on = self.adjustment, self.adjusted_on
         if self._order is not None:
             rows = self._rows(start, end)
             made._pieces = [rows]
@@ -150,13 +177,6 @@ class Table:
             return arrays[0].view()
         joined = np.concatenate(arrays) if arrays else np.empty(0, dtype)
         return joined if self._order is None else joined[self._order]
-
-    def merge_by_time(self) -> None:
-        """Put the rows of all pieces in the order of `ts_index`; equal times keep the order of the pieces."""
-        times = self["ts_index"]
-        if len(self._pieces) > 1 and (times[1:] < times[:-1]).any():
-            self._order = np.argsort(times, kind="stable")
-            self._joined.clear()
 
     # -- frames
 

@@ -10,7 +10,6 @@ import pytest
 
 import tickvault as tv
 from tickvault.market.catalog import Catalog, Change, Manifest, Part, SeriesKey
-from tickvault.objects.model import ObjectInfo
 
 KEY = SeriesKey("XCME", "ES/H4 100%", "mbo")
 
@@ -36,7 +35,8 @@ def test_a_series_is_what_its_entries_say(store: tv.Bucket) -> None:
     add(catalog, 1)
     add(catalog, 2)
     state = catalog.commit(KEY, lambda state: Change("compact", (part(3),), frozenset({"part/1", "part/2"})))
-    assert (state.version, state.rows, state.parts) == (3, 10, (part(3),))
+    assert (state.version, state.rows) == (3, 10)
+    assert state.parts == (part(3)._replace(stamp_min=state.stamp, stamp_max=state.stamp),)
     assert state.sources == {"source-1", "source-2"}
     assert Catalog(store).manifest(KEY) == state
     assert Catalog(store).series() == [KEY]
@@ -51,16 +51,46 @@ def test_a_reader_sees_what_another_wrote(store: tv.Bucket) -> None:
         assert reader.manifest(KEY).rows == 10 * number
 
 
-def test_a_past_state_is_found_by_commit_and_by_time(store: tv.Bucket) -> None:
+def test_a_past_state_is_found_by_its_commit(store: tv.Bucket) -> None:
     catalog = Catalog(store)
     states = [add(catalog, number) for number in range(1, 70)]
     for state in states:
-
-        def until(info: ObjectInfo, state: Manifest = state) -> bool:
-            return info.sequence <= state.commit
-
-        assert Catalog(store).manifest(KEY, until) == state
+        assert catalog.stamp_of(KEY, state.commit) == state.stamp
+    assert catalog.stamp_of(KEY, states[0].commit - 1) == 0
     assert [version.commit for version in catalog.versions(KEY)] == [state.commit for state in states][::-1]
+
+
+class BackwardClock:
+    """A clock that goes back at every look."""
+
+    def __init__(self) -> None:
+        self.now = 10**18
+
+    def now_ns(self) -> int:
+        self.now -= 1_000
+        return self.now
+
+    def monotonic_ns(self) -> int:
+        return 0
+
+
+def test_commit_times_rise_whatever_the_clock_does(store: tv.Bucket) -> None:
+    catalog = Catalog(store, BackwardClock())
+    stamps = [add(catalog, number).stamp for number in range(40)]
+    assert stamps == sorted(set(stamps))
+    assert [version.committed_ns for version in Catalog(store).versions(KEY)] == stamps[::-1]
+
+
+def test_what_is_gone_is_kept_for_the_past(store: tv.Bucket) -> None:
+    catalog = Catalog(store)
+    first = add(catalog, 1)
+    state = catalog.commit(KEY, lambda state: Change("write", (part(2),), gone=frozenset({"part/1"}), rows=0))
+    assert [(each.key, each.gone) for each in state.parts] == [("part/1", state.stamp), ("part/2", 0)]
+    assert [each.key for each in state.live_parts] == ["part/2"]
+    assert (first.rows, state.rows) == (10, 10)
+    for number in range(3, 40):
+        add(catalog, number)
+    assert Catalog(store).manifest(KEY).parts[0].gone == state.stamp
 
 
 def test_of_many_writers_each_entry_has_one_winner_and_nothing_is_lost(store: tv.Bucket) -> None:

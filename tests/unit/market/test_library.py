@@ -313,5 +313,5 @@ def test_a_newer_library_is_refused(vault: tv.Vault) -> None:
 
     vault.library("cme")
     vault["library-cme"].put("library", msgpack.packb({"format": 99}))
-    with pytest.raises(tv.InvalidInputError, match="made by a newer release"):
-        vault.library("cme")
+    with tv.open(vault.path) as again, pytest.raises(tv.InvalidInputError, match="made by a newer release"):
+        again.library("cme")

@@ -69,9 +69,9 @@ def test_a_slice_is_the_same_rows(table: Table, start: int, end: int) -> None:
     assert part.to_polars().equals(table.to_polars()[start:end])
 
 
-def test_merging_puts_rows_in_order_and_keeps_equal_times_as_they_came() -> None:
-    table = Table(SCHEMA, [rows([1, 5, 5], ["A"], size=[1, 2, 3]), rows([0, 5, 9], ["B"], size=[4, 5, 6])])
-    table.merge_by_time()
+def test_rows_of_several_pieces_stand_in_the_order_given() -> None:
+    pieces = [rows([1, 5, 5], ["A"], size=[1, 2, 3]), rows([0, 5, 9], ["B"], size=[4, 5, 6])]
+    table = Table(SCHEMA, pieces, order=np.array([3, 0, 1, 2, 4, 5]))
     assert table["size"].tolist() == [4, 1, 2, 3, 5, 6]
     assert [table.strings("conditions")[code] for code in table["conditions"]] == ["B", "A", "A", "A", "B", "B"]
     assert table.slice(1, 3)["size"].tolist() == [1, 2]

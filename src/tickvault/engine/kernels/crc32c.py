@@ -58,7 +58,7 @@ _ONES = np.uint64(0xFFFFFFFF)
 
 
 @njit(nogil=True)
-def _finish(crc: Any, address: Any, end: Any) -> Any:
+def finish(crc: Any, address: Any, end: Any) -> Any:
     """Continue a checksum to the end of a record, word by word and then byte by byte."""
     while address + 8 <= end:
         crc = _crc_of_word(crc, _word_at(address))
@@ -102,7 +102,7 @@ def _records_intact(addresses: Any, lengths: Any, crcs: Any, keys: Any, key_ends
         for number in range(many):
             at = first + number
             address = addresses[at]
-            crc = _finish(begun[number], address + 4 + 8 * words, address + lengths[at])
+            crc = finish(begun[number], address + 4 + 8 * words, address + lengths[at])
             key_start = key_ends[at - 1] if at else 0
             same = crc == crcs[at]
             for place in range(key_start, key_ends[at]):

@@ -14,7 +14,7 @@ import numpy as np
 from tickvault.errors import InvalidInputError
 from tickvault.market.codec.block import BlockDecoder
 from tickvault.market.codec.chunks import BLOCK, CHUNK, NO_COLUMN, Chunk, Codec, Mask, Term
-from tickvault.market.codec.identity import ORDINAL, SOURCE, identity_of
+from tickvault.market.codec.identity import KNOWN, ORDINAL, SOURCE, STAMP, identity_of
 from tickvault.market.codec.layout import HEADER, ColumnInfo, Footer, damaged
 from tickvault.market.codec.reading import in_threads, select, threads_for, without_checks
 from tickvault.market.columns import Array, Columns
@@ -129,12 +129,21 @@ class ColdFile:
         """Return the ids of rows' sources, int64; empty if the writer gave none."""
         return self._identity(SOURCE.name, 0, rows)
 
+    def stamps(self) -> Array | None:
+        """Return rows' commit times, int64 ns; None where the file does not hold them."""
+        return self._identity(STAMP.name, -1, None) if STAMP.name in self._places else None
+
+    def known(self) -> Array | None:
+        """Return when rows were published, int64 ns or null; None where the file does not say."""
+        return self._identity(KNOWN.name, -1, None) if KNOWN.name in self._places else None
+
     def _identity(self, name: str, which: int, rows: slice | Array | None) -> Array:
         chosen = slice(0, self.footer.row_count) if rows is None else rows
         if name in self._places:
             info = self.footer.columns[self._places[name]]
             return self._read([info], _settled(chosen, self.footer.row_count), {}, threads_for(None))[name]
-        return identity_of(self.footer.runs)[which][chosen]
+        identity = identity_of(self.footer.runs)
+        return (identity.ordinals if which else identity.source_ids)[chosen]
 
     def verify(self) -> None:
         """Check all chunks against their checksums, without decoding them.

@@ -44,6 +44,10 @@ _LIMITS = {
     for width in ("|u1", "|i1", "<u2", "<i2", "<u4", "<i4", "<u8", "<i8")
 }
 
+# Names of hidden columns; `codec.identity` says what they hold. The first two come together.
+_BOTH = {"_source", "_ordinal"}
+_HIDDEN_NAMES = _BOTH | {"_ts_commit", "_ts_known"}
+
 # Bits of a column's flags.
 _SORTED, _CONSTANT, _VALUED, _EXTENSION, _HIDDEN = 1, 2, 4, 8, 16
 
@@ -244,8 +248,9 @@ def _unpack(data: memoryview, form: int) -> Footer:
             )
     if not {"ts_event", "ts_recv"} & {info.column.name for info in columns}:
         raise damaged("it has no time column")
-    if len([info for info in columns if info.is_hidden]) not in {0, 2}:
-        raise damaged("half of the rows' identity is missing")
+    hidden = {info.column.name for info in columns if info.is_hidden}
+    if not hidden <= _HIDDEN_NAMES or len(hidden & _BOTH) == 1:
+        raise damaged("the rows' identity is missing or not known")
     runs = tuple(_RUN.iter_unpack(runs_part))
     if run_count and (sum(run[2] for run in runs) != rows or any(run[2] <= 0 for run in runs)):
         raise damaged("the runs of rows do not add up to the rows")

@@ -16,7 +16,7 @@ import crc32c
 import numpy as np
 
 from tickvault.market.codec.describe import described
-from tickvault.market.codec.identity import ORDINAL, SOURCE, Identity, identity_of
+from tickvault.market.codec.identity import KNOWN, ORDINAL, SOURCE, STAMP, Identity, identity_of
 from tickvault.market.codec.layout import (
     ALIGNMENT,
     HEADER,
@@ -179,12 +179,21 @@ class ColumnFile:
         """Return the ids of rows' sources, int64, from checked pages; empty if the writer gave none."""
         return self._identity(SOURCE.name, 0)[start:end]
 
+    def stamps(self) -> Array | None:
+        """Return rows' commit times, int64 ns, from checked pages; None where the file does not hold them."""
+        return self._identity(STAMP.name, -1) if STAMP.name in self._infos else None
+
+    def known(self) -> Array | None:
+        """Return when rows were published, int64 ns or null, from checked pages; None where the file does not say."""
+        return self._identity(KNOWN.name, -1) if KNOWN.name in self._infos else None
+
     def _identity(self, name: str, which: int) -> Array:
         info = self._infos.get(name)
         if info is not None:
             self.verify(_pages(info.offset, info.offset + info.length))
             return self._array(info)
-        return identity_of(self.footer.runs)[which]
+        identity = identity_of(self.footer.runs)
+        return identity.ordinals if which else identity.source_ids
 
     def pages(self, names: Sequence[str] | None = None, start: int = 0, end: int | None = None) -> list[range]:
         """Return the pages that rows [start, end) of columns lie on: one range a column that has any."""

@@ -1,0 +1,397 @@
+"""Live rows: appended, read, subscribed to, moved into files of columns, by one process and by several."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+
+import tickvault as tv
+from tickvault.market import appending
+from tickvault.market.journal import appender
+from tickvault.market.library import Library
+from tickvault.market.times import to_ns
+
+DAY = to_ns("2023-12-26")
+SECOND = 10**9
+
+
+@pytest.fixture
+def vault(tmp_path: Path) -> Iterator[tv.Vault]:
+    with tv.open(tmp_path / "data") as opened:
+        opened.create_bucket("library-live", durability="relaxed")
+        yield opened
+
+
+@pytest.fixture
+def ticks(vault: tv.Vault) -> Library:
+    return vault.library("live")
+
+
+def ids(ticks: Library, **named: Any) -> list[int]:
+    return ticks.read("ES", "trades", **named)["trade_id"].tolist()
+
+
+def made(*numbers: int) -> dict[str, Any]:
+    return {"ts_event": [DAY + number * SECOND for number in numbers], "trade_id": list(numbers)}
+
+
+def folder(vault: tv.Vault) -> Path:
+    return Path(vault.path) / "journals" / str(vault["library-live"].bucket_id) / "LOCAL+ES+trades"
+
+
+def test_rows_are_read_as_soon_as_they_are_appended(ticks: Library) -> None:
+    first = ticks.append("ES", "trades", made(1, 2))
+    second = ticks.append("ES", "trades", made(3))
+    assert (first.sequence, first.rows, second.sequence) == (0, 2, 2)
+    assert second.ts_commit > first.ts_commit
+    assert ids(ticks) == [1, 2, 3]
+    assert ids(ticks, as_of=first.ts_commit) == [1, 2]
+    assert ticks.symbols() == ["ES"]
+    stat = ticks.stat("ES", "trades")
+    assert (stat.rows, stat.live_rows, stat.parts, stat.versions) == (3, 3, 0, 0)
+    assert stat.venue == "LOCAL"
+
+
+def test_appends_make_no_version_and_no_file_each(vault: tv.Vault, ticks: Library) -> None:
+    for number in range(500):
+        ticks.append("ES", "trades", made(number))
+    assert ticks.versions("ES", "trades") == []
+    assert len(list(folder(vault).glob("*.journal"))) == 1
+    assert ids(ticks) == list(range(500))
+
+
+def test_late_rows_are_put_where_their_time_belongs(ticks: Library) -> None:
+    ticks.append("ES", "trades", made(5, 1))
+    ticks.append("ES", "trades", made(3))
+    assert ids(ticks) == [1, 3, 5]
+    ticks.compact()
+    ticks.append("ES", "trades", made(2, 4))
+    assert ids(ticks) == [1, 2, 3, 4, 5]
+    ticks.compact(tier="warm")
+    assert ids(ticks) == [1, 2, 3, 4, 5]
+
+
+def test_texts_prices_and_sizes_of_many_shapes(ticks: Library) -> None:
+    frame = pl.DataFrame(
+        {
+            "ts_event": pl.Series([DAY, DAY + 1], dtype=pl.Datetime("ns", "UTC")),
+            "price": [16.59, None],
+            "size": [0.25, 3.0],
+            "side": ["B", None],
+            "exchange": ["Q", "P"],
+        }
+    )
+    ticks.append("ES", "trades", frame)
+    ticks.append("ES", "trades", frame.to_pandas())
+    ticks.append("ES", "trades", frame.to_arrow())
+    table = ticks.read("ES", "trades")
+    assert table.size_scale == 100
+    assert table["price"].tolist() == [16_590_000_000] * 3 + [2**63 - 1] * 3
+    assert table["size"].tolist() == [25] * 3 + [300] * 3
+    assert table["side"].tolist() == [ord("B")] * 3 + [0] * 3
+    assert [table.strings("exchange")[code] for code in table["exchange"]] == ["Q"] * 3 + ["P"] * 3
+
+
+@pytest.mark.parametrize(
+    ("rows", "told"),
+    [
+        ({"ts_event": [1], "prize": [1]}, "trades has no column 'prize'"),
+        ({"price": [1.0]}, "rows need ts_event or ts_recv"),
+        ({"ts_event": [1], "size": [0.1234567891]}, "more than 9 digits"),
+        ({"ts_event": [1], "price": [float("inf")]}, "infinite"),
+        ({"ts_event": [1], "price": [1e15]}, "does not fit"),
+        ({"ts_event": [1], "side": ["Buy"]}, "no single letter"),
+        ({"ts_event": [1, 2], "price": [1.0]}, "different lengths"),
+        ({"ts_event": [1], "instrument_id": [-1]}, "does not fit uint32"),
+        ({"ts_event": ["noon"]}, "is no time"),
+        ({"ts_event": [1], "exchange": [5]}, "is no text"),
+        ({"ts_event": []}, "there are no rows"),
+        ([1, 2], "rows are a Table"),
+    ],
+)
+def test_what_cannot_be_stored_is_refused_whole(ticks: Library, rows: Any, told: str) -> None:
+    ticks.append("ES", "trades", made(1))
+    with pytest.raises(tv.InvalidInputError, match=told):
+        ticks.append("ES", "trades", rows)
+    assert ids(ticks) == [1]
+
+
+def test_a_writer_takes_rows_one_by_one(ticks: Library) -> None:
+    with ticks.writer("ES", "trades", extensions={"spread": "price"}) as writer:
+        assert writer.append(ts_event=DAY, trade_id=1, price=4750.25, side="B", exchange="Q", spread=0.25).sequence == 0
+        writer.append(ts_event=DAY + 1, trade_id=2, price=4750_500_000_000, side=ord("A"), exchange=None)
+        writer.append(ts_event=DAY + 2, trade_id=3, price=None, side="B", exchange="P")
+        writer.append(made(3))
+        for call in (
+            {"trade_id": 1},
+            {"ts_event": DAY, "prize": 1},
+            {"ts_event": DAY, "side": "Buy"},
+            {"ts_event": DAY, "trade_id": -1},
+            {"ts_event": DAY, "size": 0.5},
+            {"ts_event": DAY, "exchange": 7},
+        ):
+            with pytest.raises(tv.InvalidInputError):
+                writer.append(**call)  # type: ignore[arg-type]
+        for call in ({"ts_event": DAY, "trade_id": 5, "side": "B"}, {"ts_event": DAY, "trade_id": -1, "side": "B"}):
+            try:
+                writer.append(**call)
+            except tv.InvalidInputError:
+                assert call["trade_id"] == -1
+    with pytest.raises(tv.ClosedError, match="the writer was closed"):
+        writer.append(ts_event=DAY)
+    table = ticks.read("ES", "trades")
+    assert table["trade_id"].tolist() == [1, 5, 2, 3, 3]
+    assert table["price"].tolist()[:3] == [4750_250_000_000, 2**63 - 1, 4750_500_000_000]
+    assert table["spread"].tolist()[0] == 250_000_000
+
+
+def test_full_files_become_parts_and_are_unlinked(
+    vault: tv.Vault, ticks: Library, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(appender, "SIZE_FIRST", 8192)
+    monkeypatch.setattr(appender, "SIZE_MAX", 16_384)
+    for number in range(0, 2000, 20):
+        ticks.append("ES", "trades", made(*range(number, number + 20)))
+        assert ticks.stat("ES", "trades").rows == number + 20
+    ticks.close()
+    assert len(list(folder(vault).glob("*.journal"))) == 1
+    assert ids(ticks) == list(range(2000))
+    stat = ticks.stat("ES", "trades")
+    assert stat.parts > 1
+    assert 0 < stat.live_rows < 2000
+    assert {version.operation for version in ticks.versions("ES", "trades")} == {"journal"}
+
+
+def test_many_rows_at_once_become_a_file_and_keep_the_numbering(
+    ticks: Library, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(appending, "BULK_SIZE", 1000)
+    subscription = ticks.subscribe("ES", "trades")
+    assert ticks.append("ES", "trades", made(1)).sequence == 0
+    assert ticks.append("ES", "trades", made(*range(2, 500))).sequence == 1
+    assert ticks.append("ES", "trades", made(500)).sequence == 499
+    assert [version.operation for version in ticks.versions("ES", "trades")] == ["append"]
+    assert ids(ticks) == list(range(1, 501))
+    found: list[int] = []
+    while (table := subscription.get(timeout=0)) is not None:
+        assert table.sequence == len(found)
+        found += table["trade_id"].tolist()
+    assert found == list(range(1, 501))
+
+
+def test_a_subscriber_goes_on_where_it_stopped_wherever_the_rows_lie(ticks: Library) -> None:
+    for number in range(10):
+        ticks.append("ES", "trades", made(number))
+    ticks.compact(tier="warm")
+    for number in range(10, 15):
+        ticks.append("ES", "trades", made(number))
+    ticks.compact()
+    ticks.append("ES", "trades", made(15, 16))
+    ticks.bust("ES", "trades", {"trade_id": 3})
+    for start in (0, 4, 12, 16):
+        subscription = ticks.subscribe("ES", "trades", from_sequence=start)
+        found: list[int] = []
+        while (table := subscription.get(timeout=0)) is not None:
+            assert table.sequence == start + len(found)
+            found += table["trade_id"].tolist()
+        assert found == list(range(start, 17))
+    assert ticks.subscribe("ES", "trades").get(timeout=0) is None
+
+
+def test_a_closed_subscription_ends(ticks: Library) -> None:
+    subscription = ticks.subscribe("ES", "trades")
+    threading.Timer(0.2, subscription.close).start()
+    assert list(subscription) == []
+    with pytest.raises(tv.ClosedError):
+        subscription.get()
+
+
+SUBSCRIBER = """
+    import sys, tickvault as tv
+    with tv.open(sys.argv[1]) as vault:
+        with vault.library("live").subscribe("ES", "trades", from_sequence=0) as rows:
+            print("ready", flush=True)
+            seen = 0
+            while seen < int(sys.argv[2]):
+                table = rows.get(timeout=30)
+                assert table is not None and table.sequence == seen, (table, seen)
+                seen += len(table)
+                print(*table["trade_id"].tolist(), sep="\\n", flush=True)
+"""
+APPENDER = """
+    import sys, tickvault as tv
+    first, count = int(sys.argv[2]), int(sys.argv[3])
+    with tv.open(sys.argv[1]) as vault:
+        ticks = vault.library("live")
+        writer = ticks.writer("ES", "trades")
+        for number in range(first, first + count):
+            if number % 7:
+                made = writer.append(ts_event=number, trade_id=number, exchange=f"x{number % 3}")
+            else:
+                made = ticks.append("ES", "trades", {"ts_event": [number], "trade_id": [number], "price": [1.5]})
+            print(made.sequence, number, flush=True)
+"""
+
+
+def started(program: str, *arguments: object) -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", textwrap.dedent(program), *map(str, arguments)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+
+
+def test_several_processes_append_and_another_subscribes(vault: tv.Vault, ticks: Library) -> None:
+    subscriber = started(SUBSCRIBER, vault.path, 600)
+    assert subscriber.stdout is not None
+    assert subscriber.stdout.readline() == "ready\n"
+    writers = [started(APPENDER, vault.path, first, 200) for first in (0, 1000, 2000)]
+    told: dict[int, int] = {}
+    for writer in writers:
+        for line in writer.communicate(timeout=60)[0].splitlines():
+            sequence, number = map(int, line.split())
+            assert told.setdefault(sequence, number) == number
+        assert writer.returncode == 0
+    seen = [int(line) for line in subscriber.communicate(timeout=60)[0].split()]
+    assert subscriber.returncode == 0
+    assert seen == [told[sequence] for sequence in range(600)]
+    table = ticks.read("ES", "trades")
+    assert table["trade_id"].tolist() == sorted(told.values())
+    words = table.strings("exchange")
+    assert all(
+        code < 0 or words[code] == f"x{number % 3}"
+        for code, number in zip(table["exchange"], table["trade_id"], strict=True)
+    )
+
+
+def test_a_killed_appender_loses_nothing_that_it_was_told(vault: tv.Vault, ticks: Library) -> None:
+    vault["library-live"].set_durability("strict")
+    told: dict[int, int] = {}
+    for round_ in range(6):
+        writer = started(APPENDER, vault.path, 100_000 * (round_ + 1), 50_000)
+        assert writer.stdout is not None
+        lines = [writer.stdout.readline() for _ in range(1 + 5 * round_)]
+        time.sleep(0.01 * round_)
+        os.kill(writer.pid, signal.SIGKILL)
+        lines += writer.stdout.read().splitlines(keepends=True)
+        writer.wait()
+        for line in lines:
+            # The last one may be cut off.
+            if line.endswith("\n"):
+                words = line.split()
+                told[int(words[0])] = int(words[1])
+        if round_ == 3:
+            ticks.compact()
+        ticks.append("ES", "trades", made(round_))
+    found = ids(ticks)
+    assert set(told.values()) <= set(found)
+    assert len(found) == len(set(found))
+    subscription = ticks.subscribe("ES", "trades", from_sequence=0)
+    given: dict[int, int] = {}
+    while (table := subscription.get(timeout=0)) is not None:
+        assert table.sequence is not None
+        given |= {table.sequence + place: each for place, each in enumerate(table["trade_id"].tolist())}
+    assert {sequence: given.get(sequence) for sequence in told} == told
+
+
+def test_a_forked_child_appends_beside_its_parent(vault: tv.Vault, ticks: Library) -> None:
+    ticks.append("ES", "trades", made(0))
+    child = os.fork()
+    if not child:
+        status = 1
+        try:
+            for number in range(1000, 1100):
+                ticks.append("ES", "trades", made(number))
+            status = 0
+        finally:
+            os._exit(status)
+    for number in range(1, 100):
+        ticks.append("ES", "trades", made(number))
+    assert os.waitpid(child, 0)[1] == 0
+    assert ids(ticks) == [*range(100), *range(1000, 1100)]
+
+
+def test_a_reader_goes_on_while_its_file_is_compacted(ticks: Library) -> None:
+    ticks.append("ES", "trades", made(*range(1000)))
+    held = ticks.read("ES", "trades")
+    stop = threading.Event()
+    wrong: list[object] = []
+
+    def read() -> None:
+        while not stop.is_set():
+            try:
+                found = ids(ticks)
+                if found != list(range(1000)):
+                    wrong.append(found)
+            except Exception as error:
+                wrong.append(error)
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    for _ in range(10):
+        ticks.compact(tier="warm")
+        ticks.append("ES", "trades", made(10))
+        ticks.bust("ES", "trades", {"trade_id": 10})
+        ticks.write("ES", "trades", made(*range(1000)))
+        ticks.compact()
+    stop.set()
+    reader.join()
+    assert [
+        each for each in wrong if not (isinstance(each, list) and sorted(set(each) | {10}) == list(range(1000)))
+    ] == []
+    assert held["trade_id"].tolist() == list(range(1000))
+
+
+def test_a_backup_holds_the_live_rows(vault: tv.Vault, ticks: Library, tmp_path: Path) -> None:
+    ticks.append("ES", "trades", made(1, 2))
+    ticks.compact()
+    ticks.append("ES", "trades", made(3))
+    vault.backup(tmp_path / "backup")
+    ticks.append("ES", "trades", made(4))
+    vault.backup(tmp_path / "backup")
+    ticks.append("ES", "trades", made(5))
+    tv.restore(tmp_path / "backup", tmp_path / "again")
+    with tv.open(tmp_path / "again") as restored:
+        again = restored.library("live")
+        assert ids(again) == [1, 2, 3, 4]
+        assert again.append("ES", "trades", made(6)).sequence == 4
+        assert ids(again) == [1, 2, 3, 4, 6]
+
+
+def test_a_damaged_journal_is_told_and_the_rest_is_read(vault: tv.Vault, ticks: Library) -> None:
+    ticks.append("ES", "trades", made(*range(100)))
+    ticks.append("NQ", "trades", made(1))
+    (file,) = folder(vault).glob("*.journal")
+    vault.close()
+    data = bytearray(file.read_bytes())
+    data[4096 + 400] ^= 1
+    file.write_bytes(data)
+    with tv.open(vault.path) as again:
+        with pytest.raises(tv.IntegrityError, match="were acknowledged"):
+            ids(again.library("live"))
+        assert len(again.library("live").read("NQ", "trades")) == 1
+
+
+def test_strict_zero_copy_raises_where_it_would_copy(ticks: Library) -> None:
+    ticks.append("ES", "trades", made(1, 2))
+    with pytest.raises(tv.InvalidInputError, match="strict_zero_copy"):
+        ticks.read("ES", "trades", strict_zero_copy=True)
+    ticks.compact(tier="warm")
+    table = ticks.read("ES", "trades", strict_zero_copy=True)
+    assert not np.asarray(table["trade_id"]).flags.owndata
+    ticks.append("ES", "trades", made(3))
+    with pytest.raises(tv.InvalidInputError, match="2 files or stretches"):
+        ticks.read("ES", "trades", strict_zero_copy=True)
+    assert len(ticks.read("ES", "trades", DAY, DAY + 2 * SECOND, strict_zero_copy=True)) == 1
+    ticks.compact(tier="cold")
+    with pytest.raises(tv.InvalidInputError, match="cold files and corrected ones never are"):
+        ticks.read("ES", "trades", strict_zero_copy=True)
