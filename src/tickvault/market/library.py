@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import quote, unquote
 
 import msgpack
@@ -32,6 +33,7 @@ from tickvault.market.journal.tail import Unread
 from tickvault.market.journal.writer import Writer
 from tickvault.market.parts import PartFiles
 from tickvault.market.reading import Reader, Sorted, Wanted, in_order, together, unread, with_column
+from tickvault.market.resolving import Leg, Resolver
 from tickvault.market.schema import Column, Kind, schema_of
 from tickvault.market.table import Table
 from tickvault.market.times import text_of, to_ns
@@ -39,6 +41,9 @@ from tickvault.market.view import HiddenRows, View
 from tickvault.market.writing import Changed, SeriesWriter
 from tickvault.objects.model import ObjectInfo
 from tickvault.objects.protocol import Store
+
+if TYPE_CHECKING:
+    from tickvault.market.reference import Reference
 
 _FORMAT = 1
 #: An `as_of` below this is a commit number, from it on a time in nanoseconds (it is the eleventh of September 2001).
@@ -86,6 +91,7 @@ class Library:
         self._hidden = HiddenRows(store)
         self._reader = Reader(self._catalog, self._files, self._hidden)
         self._journals = None if place is None else Journals(place, store, self._catalog)
+        self._resolver = Resolver(self, self._catalog, self._series)
         self._appending = Appending(store, self._catalog, self._journals)
         self._writing = SeriesWriter(store, self._catalog, self._files, self._hidden, self._journals)
 
@@ -117,6 +123,13 @@ class Library:
                     f"{_FORMAT}); upgrade TickVault"
                 ) from None
         return cls(store, name, place)
+
+    @cached_property
+    def reference(self) -> Reference:
+        """The library's reference data: symbols, instruments, corporate actions, universes, calendars."""
+        from tickvault.market.reference import Reference
+
+        return Reference(self._store)
 
     def close(self) -> None:
         """Finish what is on its way into files of columns; closing the vault does it too."""
@@ -431,6 +444,7 @@ class Library:
         start: Any = None,
         end: Any = None,
         *,
+        session: Any = None,
         columns: Sequence[str] | None = None,
         as_of: Any = None,
         snapshot: str | None = None,
@@ -443,9 +457,13 @@ class Library:
         Parameters
         ----------
         symbol : str or sequence of str
-            Several symbols give one table with a column ``symbol``, in the order of time.
+            Several symbols give one table with a column ``symbol``, in the order of time. So does a continuous future
+            (``GC.c.0``: by expiry, ``GC.v.0``: by volume, ``GC.n.0``: by open interest), whose `symbol` is the contract
+            that it means at the time.
         start, end : time, optional
             The range [start, end) on `ts_index` (`ts_recv`, else `ts_event`); see `to_ns` for what is a time.
+        session : date, optional
+            Instead: the trading day of that date by the venue's calendar, which may begin on the evening before.
         columns : sequence of str, optional
             Only these; ``ts_commit``, when the vault knew a row, is given only if it is asked for.
         as_of : int or time, optional
@@ -471,21 +489,25 @@ class Library:
         known = schema_of(schema)
         first, last = self._range(str(symbol), start, end, "read")
         several = not isinstance(symbol, str)
-        keys = [self._series(each, schema, venue) for each in ([symbol] if isinstance(symbol, str) else symbol)]
+        legs: list[Leg] = []
+        for each in [symbol] if isinstance(symbol, str) else symbol:
+            found, is_continuous = self._resolver.legs(each, schema, venue, first, last, session)
+            legs += found
+            several = several or is_continuous
         wanted = None if columns is None else tuple(name for name in columns if name != "symbol")
         pieces: list[Sorted] = []
-        for key in keys:
+        for key, low, high in legs:
             view = self._view(key, as_of, snapshot, known_at)
-            found = self._reader.read(key, self._unread(key), Wanted(first, last, wanted, view))
+            rows = self._reader.read(key, self._unread(key), Wanted(low, high, wanted, view))
             if several:
-                found = [_with_symbol(piece, key.symbol) for piece in ([together(found)] if found else [])]
-            pieces += found
+                rows = [_with_symbol(piece, key.symbol) for piece in ([together(rows)] if rows else [])]
+            pieces += rows
         ranked, order = _merged(pieces) if several else in_order(pieces)
         table = Table(
             known,
             [piece.columns for piece in ranked],
-            keys[0].venue if len(keys) == 1 else "",
-            keys[0].symbol if len(keys) == 1 else "",
+            "" if several else legs[0].key.venue,
+            "" if several else legs[0].key.symbol,
             tuple(columns or ()),
             order,
         )

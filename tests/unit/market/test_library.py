@@ -315,3 +315,23 @@ def test_a_newer_library_is_refused(vault: tv.Vault) -> None:
     vault["library-cme"].put("library", msgpack.packb({"format": 99}))
     with tv.open(vault.path) as again, pytest.raises(tv.InvalidInputError, match="made by a newer release"):
         again.library("cme")
+
+
+def test_a_session_and_a_continuous_future_are_read_by_the_calendar(ticks: Library) -> None:
+    """GCV13 ends on 29 October 2013 at 12:30 in Chicago; the session of the 30th begins on the evening of the 29th."""
+    for symbol, price in (("GCV13", 1), ("GCZ13", 2)):
+        times = [to_ns(f"2013-10-{day}T{hour}") for day in (28, 29, 30) for hour in ("12:00", "22:30")]
+        rows = {"ts_event": times, "price": np.arange(6) + 10 * price, "size": np.full(6, price)}
+        ticks.append(symbol, "trades", rows, venue="GLBX")
+    assert ticks.read("GCZ13", "trades", session="2013-10-30")["price"].tolist() == [23, 24]
+    with pytest.raises(tv.InvalidInputError, match="give one of them"):
+        ticks.read("GCZ13", "trades", "2013-10-29", session="2013-10-30")
+    with pytest.raises(tv.InvalidInputError, match="that is no trading day of its calendar globex; the sessions next to it are 2013-11-01"):
+        ticks.read("GCZ13", "trades", session="2013-11-02")
+    first = ticks.read("GC.c.0", "trades")
+    assert [first.strings("symbol")[code] for code in first["symbol"]] == ["GCV13"] * 3 + ["GCZ13"] * 3
+    assert first["price"].tolist() == [10, 11, 12, 23, 24, 25]
+    by_volume = ticks.read("GC.v.0", "trades")
+    assert set(by_volume.strings("symbol")) == {"GCZ13"}
+    with pytest.raises(tv.NotFoundError, match="no trades of contracts of ES"):
+        ticks.read("ES.c.0", "trades")
