@@ -2,7 +2,7 @@
 # Everything is installed into ./.venv; nothing outside this folder is changed.
 
 VENV := .venv
-FOR_RUN := .[s3]
+FOR_RUN := .[s3,market]
 FOR_DEV := .[s3,market,dev]
 PORT ?= 9000
 RUN_ARGS ?=

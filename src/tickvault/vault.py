@@ -90,8 +90,13 @@ class Vault:
         InvalidInputError
             The name is none, or a newer release made the library.
         """
-        from tickvault.market.journal.place import Place
-        from tickvault.market.library import Library
+        try:
+            from tickvault.market.journal.place import Place
+            from tickvault.market.library import Library
+        except ModuleNotFoundError as error:
+            raise InvalidInputError(
+                f"libraries of market data need the package {error.name}: pip install 'tickvault[market]'"
+            ) from error
 
         if not _LIBRARY_NAME.fullmatch(name):
             raise InvalidInputError(
@@ -131,7 +136,12 @@ class Vault:
 
     def verify(self, *, heal: bool = True, progress: Progress | None = None) -> ScrubReport:
         """Check everything stored, and with `heal` mend the index where the segments show that it is wrong."""
-        return scrub(self.store.engine, heal=heal, progress=progress)
+        report = scrub(self.store.engine, heal=heal, progress=progress)
+        if os.path.isdir(os.path.join(self.path, "journals")):
+            from tickvault.market.journal.verifying import verify_journals
+
+            report.journal_rows, report.damaged_journals = verify_journals(self.path, self.store.engine.host)
+        return report
 
     def compact(self, *, dead_ratio_min: float = 0.3, progress: Progress | None = None) -> CompactionReport:
         """Free the space of what was deleted or overwritten."""

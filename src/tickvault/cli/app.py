@@ -34,9 +34,12 @@ from tickvault.cli.rebuild_index import rebuild_index
 from tickvault.cli.restore import restore
 from tickvault.cli.rm import rm
 from tickvault.cli.serve import serve
+from tickvault.cli.simulate import simulate
 from tickvault.cli.stat import stat
 from tickvault.cli.statuses import EXIT_BUG, EXIT_INTERRUPTED, EXIT_LOCAL_FILE, EXIT_PIPE_CLOSED, EXIT_USAGE
+from tickvault.cli.subscribe import subscribe
 from tickvault.cli.symbols import symbols
+from tickvault.cli.validate import validate
 from tickvault.cli.verify import verify
 from tickvault.cli.version import version
 from tickvault.errors import TickVaultError, exit_code
@@ -158,7 +161,10 @@ for _command in (
     ingest,
     read,
     symbols,
+    subscribe,
+    validate,
     quality,
+    simulate,
     verify,
     rebuild_index,
     compact,

@@ -6,6 +6,8 @@ elsewhere.
 
 from __future__ import annotations
 
+from typing import Literal
+
 import click
 
 from tickvault.cli import terminal
@@ -18,10 +20,22 @@ _DEAD_RATIO_MIN = 0.3
 
 @click.command()
 @click.option("--all", "every", is_flag=True, help="Rewrite every full segment, however little of it is dead.")
-@click.option("--library", metavar="NAME", help="Compress the files of a library of market data instead.")
+@click.option("--library", metavar="NAME", help="Make one file of each partition of a library's series instead.")
+@click.option("--warm", is_flag=True, help="With --library: files that are mapped, not compressed ones.")
+@click.option("--older-than", metavar="DAY", help="With --library: only partitions that end before this day.")
+@click.option("--prune", is_flag=True, help="With --library: delete what was replaced or deleted, too.")
 @vault_option
 @json_option
-def compact(*, every: bool, library: str | None, vault_dir: str, as_json: bool) -> None:
+def compact(
+    *,
+    every: bool,
+    library: str | None,
+    warm: bool,
+    older_than: str | None,
+    prune: bool,
+    vault_dir: str,
+    as_json: bool,
+) -> None:
     """Give back the space of deleted and overwritten objects.
 
     Segments of which at least three tenths are dead are rewritten, never the one that is being written: in a
@@ -29,18 +43,22 @@ def compact(*, every: bool, library: str | None, vault_dir: str, as_json: bool) 
     holds stays readable; the disk gets the space back when every process that has a segment mapped has let
     go of it, a second or so later.
 
-    With --library, each partition of its series becomes one compressed file. The files before it stay, for reads
-    as of an earlier commit.
+    With --library, live rows and the files of each partition (a UTC day of ticks) become one file, compressed unless
+    --warm is given; reads give the same rows, also as of an earlier commit. The space that the files before it took is
+    given back by the next tickvault compact without --library.
 
     \b
     Examples:
       tickvault compact
       tickvault compact --library cme
+      tickvault compact --library cme --older-than 2026-01-01
       tickvault compact --vault /srv/ticks --json
     """
     if library is not None:
-        _compress(vault_dir, library, as_json)
+        _compact_library(vault_dir, library, "warm" if warm else "cold", older_than, prune, as_json)
         return
+    if warm or older_than or prune:
+        raise click.UsageError("--warm, --older-than and --prune go with --library")
     with open_vault(vault_dir) as vault, terminal.Progress("compact") as progress:
         report = vault.compact(dead_ratio_min=0.0 if every else _DEAD_RATIO_MIN, progress=progress)
     if as_json:
@@ -54,12 +72,21 @@ def compact(*, every: bool, library: str | None, vault_dir: str, as_json: bool) 
         terminal.say(f"{damaged} left alone; run: tickvault verify --vault {vault_dir}")
 
 
-def _compress(vault_dir: str, library: str, as_json: bool) -> None:
+def _compact_library(
+    vault_dir: str, library: str, tier: Literal["warm", "cold"], older_than: str | None, prune: bool, as_json: bool
+) -> None:
     with open_vault(vault_dir) as vault, terminal.Progress("compact") as progress:
-        report = library_of(vault, library).compact(progress=lambda done, total: progress(done, total, "series"))
+        target = library_of(vault, library)
+        report = target.compact(
+            tier=tier, older_than=older_than, progress=lambda done, total: progress(done, total, "series")
+        )
+        pruned = target.prune() if prune else (0, 0)
     if as_json:
-        terminal.answer_json({"library": library, **report._asdict()})
+        told = {"library": library, **report._asdict(), "parts_pruned": pruned[0], "bytes_pruned": pruned[1]}
+        terminal.answer_json(told)
         return
     before, after = (terminal.format_size(size) for size in (report.bytes_before, report.bytes_after))
     files = f"{terminal.count(report.parts_before, 'file')} into {report.parts_after:,}"
-    terminal.say(f"compressed {terminal.count(report.rows, 'row')} of library {library}: {files}, {before} to {after}")
+    terminal.say(f"compacted {terminal.count(report.rows, 'row')} of library {library}: {files}, {before} to {after}")
+    if prune:
+        terminal.say(f"pruned {terminal.count(pruned[0], 'file')}, {terminal.format_size(pruned[1])}")

@@ -1,11 +1,11 @@
-"""A simulated trading day: quotes and trades of twenty invented instruments, the same on every machine.
+"""A simulated trading day of twenty invented instruments, the same on every machine.
 
-Each object holds one schema of one instrument over one minute, as a ``.npy`` array of int64 with a row for
-each column, so that ``numpy.load`` gives the columns back: prices in 1e-9 currency units, times in
-nanoseconds UTC.
+It comes twice: as tables for the library (see `market.simulate`), and its quotes and trades as small objects for the
+S3 examples. Each object holds one schema of one instrument over one minute, as a ``.npy`` array of int64 with a row for
+each column, so that ``numpy.load`` gives the columns back: prices in 1e-9 currency units, times in nanoseconds UTC.
 
-Invariants: equal seeds give equal days; times never fall inside a series; the best bid lies below the best
-ask; every trade is at the bid or the ask that stood at its time.
+Invariants: equal seeds give equal days; times never fall inside a series; the best bid lies below the best ask; no
+trade is better than the bid or the ask that stood before it; objects and tables tell the same day.
 """
 
 from __future__ import annotations
@@ -14,9 +14,16 @@ import io
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from tickvault.cli.simulate import load_simulator
+
+if TYPE_CHECKING:
+    from tickvault.market.simulate import Instrument, Market
+    from tickvault.market.table import Table
 
 IntArray = NDArray[np.int64]
 
@@ -26,17 +33,15 @@ OPEN_NS = 1_767_623_400_000_000_000
 """2026-01-05 14:30 UTC, in nanoseconds since the epoch."""
 MINUTE_NS = 60_000_000_000
 MINUTE_COUNT = 390
-TICK = 10_000_000
-"""Price step, 0.01 in units of 1e-9."""
-QUOTES_PER_MINUTE = 60
-TRADE_SHARE = 1 / 3
-"""Trades for each quote."""
+EVENTS = 600_000
+"""Rows of `mbo`."""
 
 COLUMNS = {
     "bbo": ("ts_event", "bid_px", "ask_px", "bid_sz", "ask_sz"),
     "trades": ("ts_event", "price", "size", "side"),
 }
-"""Columns of each schema, in order; `side` is the aggressor's: 1 bought, -1 sold."""
+"""Columns of the objects of each schema, in order; `side` is the aggressor's: 1 bought, -1 sold."""
+_LIBRARY_COLUMNS = {"bid_px": "bid_px_00", "ask_px": "ask_px_00", "bid_sz": "bid_sz_00", "ask_sz": "ask_sz_00"}
 
 SYMBOLS = (
     "ALDER", "ASPEN", "BEECH", "BIRCH", "CEDAR", "CLOVE", "EBONY", "ELDER", "FERNS", "HAZEL",
@@ -50,36 +55,46 @@ class Series:
     """The day of one instrument."""
 
     symbol: str
+    instrument: Instrument
+    tables: dict[str, Table]
+    """By schema, for the library."""
     columns: dict[str, IntArray]
-    """By schema, shape (columns of the schema, rows)."""
+    """By schema, for the objects: shape (columns of the schema, rows)."""
+
+
+def market(seed: int) -> Market:
+    """Return the market whose day it is.
+
+    Raises
+    ------
+    InvalidInputError
+        numba is not installed.
+    """
+    return load_simulator()(SYMBOLS, seed=seed, date=DATE, venue=VENUE, events=EVENTS)
+
+
+def day(seed: int) -> list[Series]:
+    """Simulate the day of all instruments."""
+    of = market(seed)
+    tables: dict[str, dict[str, Table]] = {symbol: {} for symbol in SYMBOLS}
+    for table in of.flow(["definition", "status", "mbo", "trades", "bbo"], rows=EVENTS):
+        tables[table.symbol][table.schema.name] = table
+    return [
+        Series(one.symbol, one, found, {schema: _plain(schema, found[schema]) for schema in COLUMNS})
+        for one, found in zip(of.instruments, tables.values(), strict=True)
+    ]
 
 
 def series(symbol: str, seed: int) -> Series:
-    """Simulate the quotes and trades of one instrument."""
-    rng = np.random.default_rng([seed, *symbol.encode()])
-    quote_count = int(rng.poisson(QUOTES_PER_MINUTE * MINUTE_COUNT))
-    # Trading is busiest at the open and at the close: a mixture of a flat and a U-shaped density.
-    position = np.where(rng.random(quote_count) < 0.6, rng.random(quote_count), rng.beta(0.5, 0.5, quote_count))
-    ts_quote = OPEN_NS + np.sort((position * (MINUTE_COUNT * MINUTE_NS - 1)).astype(np.int64))
-    step = rng.choice(np.array([-1, 0, 1]), quote_count, p=[0.24, 0.52, 0.24])
-    start = int(rng.integers(2_000, 40_000))
-    bid_ticks = np.maximum(start + np.cumsum(step), 100)
-    spread_ticks = rng.choice(np.array([1, 2, 3]), quote_count, p=[0.7, 0.22, 0.08])
-    bbo = np.stack(
-        [
-            ts_quote,
-            bid_ticks * TICK,
-            (bid_ticks + spread_ticks) * TICK,
-            100 * rng.geometric(0.2, quote_count),
-            100 * rng.geometric(0.2, quote_count),
-        ]
-    ).astype(np.int64)
+    """Simulate the day, and return that of one instrument."""
+    return next(one for one in day(seed) if one.symbol == symbol)
 
-    hit = np.flatnonzero(rng.random(quote_count) < TRADE_SHARE)
-    side = rng.choice(np.array([-1, 1]), hit.size)
-    price = np.where(side > 0, bbo[2, hit], bbo[1, hit])
-    trades = np.stack([ts_quote[hit], price, 10 * rng.geometric(0.1, hit.size), side]).astype(np.int64)
-    return Series(symbol, {"bbo": bbo, "trades": trades})
+
+def _plain(schema: str, table: Table) -> IntArray:
+    rows: list[Any] = [table[_LIBRARY_COLUMNS.get(name, name)] for name in COLUMNS[schema]]
+    if schema == "trades":
+        rows[-1] = np.where(rows[-1] == ord("B"), 1, -1)
+    return np.stack(rows).astype(np.int64)
 
 
 def object_count() -> int:
@@ -112,7 +127,8 @@ def definition(one: Series) -> bytes:
             "raw_symbol": one.symbol,
             "simulated": True,
             "price_unit": 1e-9,
-            "tick_size": TICK,
+            "tick_size": one.instrument.tick,
+            "currency": one.instrument.currency,
             "columns": COLUMNS,
             "rows": {schema: rows.shape[1] for schema, rows in one.columns.items()},
         },

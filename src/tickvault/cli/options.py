@@ -68,7 +68,7 @@ def help_without_command(context: click.Context) -> None:
 
 @contextmanager
 def open_vault(vault_dir: str, *, create: bool = False) -> Iterator[Vault]:
-    """Open the vault of a command; only `bucket create`, `demo` and `ingest` make a missing one."""
+    """Open the vault of a command; only `bucket create`, `demo`, `ingest` and `simulate` make a missing one."""
     with interrupts.ending_at_once():
         from tickvault import vault
 

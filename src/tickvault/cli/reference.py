@@ -21,7 +21,7 @@ tickvault COMMAND [OPTIONS] ARGUMENTS
 ```
 
 **Vault.** `--vault DIR` names the vault's folder; the default is `./data`, or what `TICKVAULT_VAULT` says.
-`demo` and `bucket create` make a missing vault, and so does `serve`; every other command refuses.
+`demo`, `bucket create`, `ingest`, `simulate` and `serve` make a missing vault; every other command refuses.
 
 **Places.** `raw/ES/1` is the object `ES/1` in the bucket `raw`: the first slash parts the two. A bare
 bucket, or a key that ends in `/`, is a folder to `put` and `cp`. In `cp`, what begins with `/`, `./`, `../`

@@ -56,6 +56,8 @@ def verify(*, no_heal: bool, vault_dir: str, as_json: bool) -> None:
             name = f" (object {place.key.decode(errors='replace')!r})" if place.key else ""
             text = f"segment {place.segment_id}, byte {place.offset:,}: {place.text}{name}"
             terminal.answer(terminal.printable(text))
+        for text in report.damaged_journals:
+            terminal.answer(terminal.printable(text))
         for line in noted:
             terminal.answer(terminal.printable(f"noted by an earlier recovery: {line}"))
     _conclude(vault_dir, report, len(noted))
@@ -75,13 +77,16 @@ def _conclude(vault_dir: str, report: ScrubReport, noted_count: int) -> None:
     if report.healed:
         terminal.say(f"mended {_entries(report.healed)}")
     if report.sound:
-        terminal.say(f"{vault_dir} is sound: {checked} in {terminal.count(report.records, 'record')} checked")
+        live = f", {terminal.count(report.journal_rows, 'live row')}" if report.journal_rows else ""
+        terminal.say(f"{vault_dir} is sound: {checked} in {terminal.count(report.records, 'record')}{live} checked")
         return
     faults = []
     if report.damaged_objects:
         faults.append(f"{len(report.damaged_objects):,} of {checked} damaged")
     if report.damaged_places:
         faults.append(f"{terminal.count(len(report.damaged_places), 'damaged place')} in the segments")
+    if report.damaged_journals:
+        faults.append(f"{terminal.count(len(report.damaged_journals), 'damaged place')} in the journals of live rows")
     if noted_count:
         faults.append(
             f"{terminal.count(noted_count, 'damaged place')} that a recovery went around; restore a backup, or remove "

@@ -68,6 +68,10 @@ class ScrubReport:
     noted_damage: list[str] = field(default_factory=list)
     """What recoveries found damaged and went around: lost, unless a backup has it. Kept in ``damage.txt`` in the
     vault's folder until somebody removes that file."""
+    damaged_journals: list[str] = field(default_factory=list)
+    """Damage in files of live rows, which lie beside the segments."""
+    journal_rows: int = 0
+    """Live rows checked."""
 
     @property
     def sound(self) -> bool:
@@ -76,6 +80,7 @@ class ScrubReport:
             not self.damaged_objects
             and not self.damaged_places
             and not self.noted_damage
+            and not self.damaged_journals
             and self.index_differences == self.healed
         )
 
