@@ -65,7 +65,9 @@ def backup(engine: Engine, destination: str, *, progress: Progress | None = None
     if os.path.commonpath([destination, engine.path]) == engine.path:
         raise InvalidInputError(f"{destination} lies in the vault itself; choose a folder outside {engine.path}")
     if earlier is None and os.path.isdir(destination):
-        foreign = [name for name in os.listdir(destination) if name not in ("segments", "manifest", "journals", "journals.new")]
+        foreign = [
+            name for name in os.listdir(destination) if name not in ("segments", "manifest", "journals", "journals.new")
+        ]
         if foreign:
             raise FormatError(f"{destination} holds other files ({foreign[0]}, …); choose an empty folder")
     if earlier is not None and earlier["vault_id"] != engine.vault_id.hex():

@@ -99,7 +99,10 @@ class Ingest:
         said = {name: value for name, value in asdict(self._options).items() if value} | {"feed": self._feed.name}
         before = self._report_of(digest)
         if before is not None:
-            self._refuse_other_words(before["said"], said)
+            left = self._still_there(before)
+            if left or not before["series"]:
+                self._refuse_other_words(before["said"], said)
+        if before is not None and len(left) == len(before["series"]):
             return IngestReport(**_report_fields(before), seconds=time.monotonic() - started, again=True)
         try:
             damage: IntegrityError | None = None
@@ -135,7 +138,8 @@ class Ingest:
         if self._quarantine:
             self._store.put(f"quality/{digest}", msgpack.packb(self._quarantine))
         try:
-            self._store.put(f"source/{digest}", msgpack.packb(record), if_none_match="*")
+            free = None if before is not None else "*"
+            self._store.put(f"source/{digest}", msgpack.packb(record), if_none_match=free)
         except PreconditionFailedError:
             pass  # another process ingested the same file at the same time, to the same end
         return IngestReport(**_report_fields(record), seconds=time.monotonic() - started)
@@ -146,6 +150,11 @@ class Ingest:
         except NotFoundError:
             return None
         return record
+
+    def _still_there(self, before: dict[str, Any]) -> set[SeriesKey]:
+        """Return the series that have the file's rows: of one that was deleted they are wanted again."""
+        keys = [SeriesKey(*key) for key in before["series"]]
+        return {key for key in keys if self._source.digest in self._catalog.manifest(key).sources}
 
     def _refuse_other_words(self, before: dict[str, Any], now: dict[str, Any]) -> None:
         if before == now:

@@ -184,6 +184,35 @@ def test_an_interrupted_ingest_is_taken_up_without_duplicates(
     assert report.symbols == ("ES", "NQ", "YM")
 
 
+def test_a_file_goes_in_again_after_its_rows_were_deleted(ticks: Library, file: Callable[..., str]) -> None:
+    path = file("1,ES,10", "2,NQ,20")
+    ticks.ingest(path, venue="X")
+    with pytest.raises(tv.AlreadyExistsError, match="delete what it gave first"):
+        ticks.ingest(path, venue="Y")
+    ticks.delete("ES", "trades")
+    assert prices(ticks) == []
+    with pytest.raises(tv.AlreadyExistsError):
+        ticks.ingest(path, venue="Y")
+    assert not ticks.ingest(path, venue="X").again
+    assert (prices(ticks), prices(ticks, "NQ")) == ([10], [20])
+    ticks.delete("ES", "trades")
+    ticks.delete("NQ", "trades")
+    assert ticks.ingest(path, venue="Y").symbols == ("ES", "NQ")
+    assert prices(ticks, venue="Y") == [10]
+    assert ticks.ingest(path, venue="Y").again
+
+
+def test_a_file_whose_clock_goes_back_stays_in_order_beside_others(ticks: Library, file: Callable[..., str]) -> None:
+    """Each file keeps its own order; where it goes back, its rows count as no earlier than those before them."""
+    ticks.ingest(file("2,ES,20", "1,ES,10", "4,ES,40"), venue="X")
+    ticks.ingest(file("1.5,ES,15", "3,ES,30", name="b.line"), venue="X")
+    ticks.append("ES", "trades", {"ts_event": [DAY + HOUR], "price": [11]}, venue="X")
+    assert prices(ticks) == [11, 15, 20, 10, 30, 40]
+    ticks.compact()
+    assert prices(ticks) == [11, 15, 20, 10, 30, 40]
+    assert prices(ticks, start=DAY, end=DAY + 2 * HOUR) == [11, 15, 10]
+
+
 def test_the_past_is_as_it_was(ticks: Library, file: Callable[..., str]) -> None:
     ticks.ingest(file("1,ES,10"), venue="X")
     ticks.ingest(file("2,ES,20", name="b.line"), venue="X")
@@ -326,7 +355,10 @@ def test_a_session_and_a_continuous_future_are_read_by_the_calendar(ticks: Libra
     assert ticks.read("GCZ13", "trades", session="2013-10-30")["price"].tolist() == [23, 24]
     with pytest.raises(tv.InvalidInputError, match="give one of them"):
         ticks.read("GCZ13", "trades", "2013-10-29", session="2013-10-30")
-    with pytest.raises(tv.InvalidInputError, match="that is no trading day of its calendar globex; the sessions next to it are 2013-11-01"):
+    with pytest.raises(
+        tv.InvalidInputError,
+        match="that is no trading day of its calendar globex; the sessions next to it are 2013-11-01",
+    ):
         ticks.read("GCZ13", "trades", session="2013-11-02")
     first = ticks.read("GC.c.0", "trades")
     assert [first.strings("symbol")[code] for code in first["symbol"]] == ["GCV13"] * 3 + ["GCZ13"] * 3

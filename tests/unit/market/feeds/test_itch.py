@@ -10,7 +10,7 @@ import captures_writing as write
 import itch_reading as itch
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from itch_decoded import NOON, Decoded, T, add, agree, decode, numbered, script
 from itch_reading import DAY, Row, message, midnight_ns, stock
@@ -227,8 +227,18 @@ def test_many_stocks(tmp_path: Path) -> None:
     assert np.array_equal(found.series("Q9000", "mbo")[0]["order_id"], [9000])
 
 
+def test_a_cross_of_more_shares_than_can_be_counted_is_quarantined(tmp_path: Path) -> None:
+    """A flipped bit made a cross of 2**63 shares, which became a negative size."""
+    cross = (b"AAPL".ljust(8), 1_000_000, 7, b"O")
+    messages = [stock(1, "AAPL"), message("Q", 1, NOON, 1 << 63, *cross), message("Q", 1, NOON, 500, *cross)]
+    found = decode(tmp_path, messages)
+    assert len(found.bad) == 1
+    assert [row.size for row in found.rows if row.schema == "trades"] == [500]
+
+
 @settings(max_examples=100, deadline=None)
 @given(seed=st.integers(0, 2**32), flips=st.lists(st.tuples(st.integers(0, 6000), st.integers(0, 255)), max_size=9))
+@example(seed=3776, flips=[(3179, 128)])
 def test_no_damage_breaks_the_kernel(
     tmp_path_factory: pytest.TempPathFactory, seed: int, flips: list[tuple[int, int]]
 ) -> None:

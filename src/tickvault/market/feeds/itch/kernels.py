@@ -294,6 +294,8 @@ def decode(
                             last | 65 << 8 | side << 16, sequence, ordinal + 1, -1,
                         )  # fmt: skip
                         made = 2
+            elif kind == 81 and not 0 <= big64(base + at + 11) < np.int64(1) << 62:
+                _note(notes, state, at, size, sequence, 4, received, doubtful)
             elif kind in (80, 81):  # P, Q: hidden order, cross
                 code = np.int64(6)
                 order = np.int64(0)
