@@ -184,6 +184,23 @@ def test_a_sync_that_fails_poisons_the_vault_and_loses_nothing(tmp_path: Path) -
         it.check()
 
 
+def test_a_strict_append_makes_relaxed_ones_before_it_durable(tmp_path: Path) -> None:
+    """A lost frame hides those behind it, so a library that becomes strict has to sync what it held."""
+    for seed in range(20):
+        with machine(tmp_path / f"data{seed}", seed) as it:
+            bucket = it.vault["library-x"]
+            it.step("append")
+            bucket.set_durability("relaxed")
+            it.ticks._journals._syncer.note = lambda journal: None  # type: ignore[union-attr, method-assign]
+            it.ticks._journals.appender(it.ticks.series()[0])._on_unsynced = lambda journal: None  # type: ignore[union-attr]
+            it.step("append")
+            it.step("many")
+            bucket.set_durability("strict")
+            it.step("append")
+            it.lose_power()
+            it.check()
+
+
 def test_a_full_disk_refuses_rows_and_keeps_the_others(tmp_path: Path) -> None:
     with machine(tmp_path / "data", 1) as it:
         it.step("append")

@@ -33,7 +33,7 @@ from tickvault.market.journal.format import (
     frame_at,
 )
 from tickvault.market.journal.place import Floor, Place
-from tickvault.market.journal.state import FAILED, PENDING, ROLL, Extent, StatePage
+from tickvault.market.journal.state import FAILED, PENDING, ROLL, UNSYNCED, Extent, StatePage
 from tickvault.market.schema import CODE_NULL, Kind
 from tickvault.seam.disk import FileLock, SyncError
 
@@ -60,12 +60,19 @@ class SeriesJournal:
     """The journal of one series, for writing."""
 
     def __init__(
-        self, place: Place, key: SeriesKey, floor: Callable[[], Floor], on_roll: Callable[[SeriesKey], None]
+        self,
+        place: Place,
+        key: SeriesKey,
+        floor: Callable[[], Floor],
+        on_roll: Callable[[SeriesKey], None],
+        on_unsynced: Callable[[SeriesJournal], None],
     ) -> None:
         self.key = key
         self.place = place
         self._floor = floor
         self._on_roll = on_roll
+        self._on_unsynced = on_unsynced
+        self._unsynced = False
         self._mutex = threading.Lock()
         self._pid = 0
         self._fd = self._base = -1
@@ -237,19 +244,19 @@ class SeriesJournal:
 
     def put(self, extent: Extent, pieces: Sequence[bytes], size: int, row_count: int, stamp: int) -> Extent:
         """Write frames at the end, durable at the journal's mode, and show them."""
-        after = Extent(extent.base, extent.end + size, extent.next_sequence + row_count, stamp, 0)
         try:
-            self.write_frames(extent, pieces, size)
+            flags = self.write_frames(extent, pieces, size)
         except SyncError:
             self.state.publish(extent._replace(flags=FAILED))
             self.place.poison()
             raise
+        after = Extent(extent.base, extent.end + size, extent.next_sequence + row_count, stamp, flags)
         self.state.publish(after)
         self._end = after.end
         return after
 
-    def write_frames(self, extent: Extent, pieces: Sequence[bytes], size: int) -> None:
-        """Write frames at the end, durable at the journal's mode; nobody is shown them."""
+    def write_frames(self, extent: Extent, pieces: Sequence[bytes], size: int) -> int:
+        """Write frames at the end, durable at the journal's mode, and return the flags then; nobody is shown them."""
         end = extent.end + size
         if end > self._size:
             grown = max(min(self._size * SIZE_FACTOR, SIZE_MAX), -(-end // HEADER_SIZE) * HEADER_SIZE)
@@ -257,12 +264,21 @@ class SeriesJournal:
             self._size = grown
         if not self.place.is_strict():
             self.place.disk.pwritev(self._fd, pieces, extent.end)
-            return
+            if not self._unsynced:
+                self._unsynced = True
+                self._on_unsynced(self)
+            return UNSYNCED
         if end > self._written:
             zeros = memoryview(_ZEROS)[: max(min(len(_ZEROS), self._size - end), 0)]
             pieces = [*pieces, bytes(zeros)]
             self._written = end + len(zeros)
-        self.place.disk.write_synced(self._fd, pieces, extent.end)
+        if extent.flags & UNSYNCED:
+            # A frame that is lost hides those behind it: what lies before becomes durable with it.
+            self.place.disk.pwritev(self._fd, pieces, extent.end)
+            self.place.disk.sync(self._fd)
+        else:
+            self.place.disk.write_synced(self._fd, pieces, extent.end)
+        return 0
 
     def _frames(self, layout: Layout, columns: Columns, sequence: int, stamp: int) -> list[bytes]:
         seed, pieces = self._seed, []
@@ -332,6 +348,21 @@ class SeriesJournal:
             self._file.close()
         self._fd = -1
         self._base = -1
+
+    def sync(self) -> None:
+        """Make durable what relaxed appends of this process wrote; nobody waits for it."""
+        with self._mutex:
+            self._unsynced = False
+            if self._fd < 0 or self._pid != os.getpid():
+                return
+            fd = os.dup(self._fd)
+        try:
+            self.place.disk.sync(fd)
+        except SyncError:
+            self.place.poison()
+            raise
+        finally:
+            os.close(fd)
 
     # -- the next file
 
@@ -412,16 +443,18 @@ class Locked:
         sequence, stamp = self.extent.next_sequence, journal.stamp_after(self.extent)
         payload = msgpack.packb(list(keys))
         piece = frame(FrameKind.PARTS, 0, row_count, sequence, stamp, payload, journal._seed)
-        pending = self.extent._replace(flags=PENDING)
+        pending = self.extent._replace(flags=self.extent.flags | PENDING)
         journal.state.publish(pending)
         try:
-            journal.write_frames(self.extent, [piece], len(piece))
+            flags = journal.write_frames(self.extent, [piece], len(piece))
         except SyncError:
             journal.state.publish(self.extent._replace(flags=FAILED))
             journal.place.poison()
             raise
         committed = commit()
-        after = Extent(self.extent.base, self.extent.end + len(piece), sequence + row_count, max(stamp, committed), 0)
+        after = Extent(
+            self.extent.base, self.extent.end + len(piece), sequence + row_count, max(stamp, committed), flags
+        )
         journal.state.publish(after)
         journal._file.advance(after.end)
         journal._end = after.end

@@ -22,6 +22,7 @@ from tickvault.market.joining import join_columns
 from tickvault.market.journal.appender import Locked, SeriesJournal
 from tickvault.market.journal.file import file_name
 from tickvault.market.journal.place import Floor, Place
+from tickvault.market.journal.syncing import Syncer
 from tickvault.market.journal.tail import JournalTail, Unread
 from tickvault.market.partition import partitions
 from tickvault.market.parts import PartWriter
@@ -43,6 +44,7 @@ class Journals:
         self._complete: queue.SimpleQueue[SeriesKey | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._pid = os.getpid()
+        self._syncer = Syncer()
 
     def appender(self, key: SeriesKey) -> SeriesJournal:
         """Return the journal of a series, for writing."""
@@ -52,7 +54,9 @@ class Journals:
             with self._mutex:
                 found = self._appenders.get(key)
                 if found is None:
-                    found = SeriesJournal(self.place, key, lambda: self.floor(key), self._on_complete)
+                    found = SeriesJournal(
+                        self.place, key, lambda: self.floor(key), self._on_complete, self._syncer.note
+                    )
                     self._appenders[key] = found
         return found
 
@@ -177,6 +181,7 @@ class Journals:
             self._complete.put(None)
             self._thread.join()
             self._thread = None
+        self._syncer.close()
         with self._mutex:
             for appender in self._appenders.values():
                 appender.close()

@@ -50,6 +50,9 @@ FAILED = 2
 ROLL = 4
 """Somebody wants what there is to become files of columns: the next append begins a new file."""
 
+UNSYNCED = 8
+"""Relaxed appends lie before `end` that no sync is known to have covered: a strict one syncs them too."""
+
 
 class StatePage:
     """The page of one series."""
