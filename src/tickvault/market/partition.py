@@ -15,13 +15,16 @@ from tickvault.market.schema import TIME_NULL, Schema
 
 #: Rows without any time; they are found by reading without a range only.
 TIMELESS = "timeless"
+_MINUTE_NS = 60 * 1_000_000_000
 _DAY_NS = 86_400 * 1_000_000_000
-_UNITS = {"ohlcv-1m": "M", "ohlcq-1m": "M", "ohlcv-1d": "Y", "definition": "Y", "status": "M", "statistics": "M"}
+_UNITS = {"definition": "Y", "status": "M", "statistics": "M"}
 
 
 def unit_of(schema: Schema) -> str:
     """Return the partition's length: ``D``, ``M`` or ``Y``."""
-    return _UNITS.get(schema.name, "D")
+    if schema.interval_ns >= _DAY_NS:
+        return "Y"
+    return "M" if schema.interval_ns >= _MINUTE_NS else _UNITS.get(schema.name, "D")
 
 
 def partitions(schema: Schema, ts_index: Array) -> Iterator[tuple[str, slice | Array]]:

@@ -10,8 +10,10 @@ Invariants: every value is an integer in memory and on disk; times are int64 nan
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from enum import StrEnum
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -125,7 +127,10 @@ class Schema(NamedTuple):
 
     def column(self, name: str) -> Column | None:
         """Return a column, None if the schema has none of the name."""
-        return _BY_NAME[self.name].get(name) if self.name in _BY_NAME else None
+        known = _BY_NAME.get(self.name)
+        if known is None:
+            known = _BY_NAME[self.name] = {column.name: column for column in self.columns}
+        return known.get(name)
 
 
 _TIMES = (
@@ -322,6 +327,21 @@ SCHEMAS: Mapping[str, Schema] = MappingProxyType({schema.name: schema for schema
 _BY_NAME = {schema.name: {column.name: column for column in schema.columns} for schema in _ALL}
 
 
+_BARS = re.compile("(ohlcv|ohlcq)-([1-9][0-9]{0,5})([smhd])")
+_UNITS_NS = {"s": _SECOND, "m": 60 * _SECOND, "h": 3_600 * _SECOND, "d": 86_400 * _SECOND}
+
+
+@lru_cache(maxsize=256)
+def known_schema(name: str) -> Schema | None:
+    """Return the schema of a name, bars of any interval among them (``ohlcv-5m``); None if there is none."""
+    found = SCHEMAS.get(name)
+    told = _BARS.fullmatch(name) if found is None else None
+    if told is None:
+        return found
+    kind, count, unit = told.groups()
+    return Schema(name, SCHEMAS[f"{kind}-1m"].columns, int(count) * _UNITS_NS[unit])
+
+
 def schema_of(name: str) -> Schema:
     """Return the schema of a name.
 
@@ -330,7 +350,10 @@ def schema_of(name: str) -> Schema:
     InvalidInputError
         There is none; the message lists those that are.
     """
-    found = SCHEMAS.get(name)
+    found = known_schema(name)
     if found is None:
-        raise InvalidInputError(f"there is no schema {name!r}; the schemas are {', '.join(SCHEMAS)}")
+        raise InvalidInputError(
+            f"there is no schema {name!r}; the schemas are {', '.join(SCHEMAS)}, and "
+            "bars of other intervals, as ohlcv-5m"
+        )
     return found

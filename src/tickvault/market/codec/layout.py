@@ -16,7 +16,7 @@ import msgpack
 import numpy as np
 
 from tickvault.errors import FormatError, IntegrityError, InvalidInputError
-from tickvault.market.schema import SCHEMAS, Column, Kind, Schema
+from tickvault.market.schema import Column, Kind, Schema, known_schema
 
 Buffer = bytes | bytearray | memoryview
 Run = tuple[int, int, int]
@@ -233,7 +233,7 @@ def _unpack(data: memoryview, form: int) -> Footer:
     columns_part, runs_part, index_part, strings_part, words_part, about_part = (data[a:b] for a, b in ends)
     name = _text(strings_part, 0, schema_size)
     # A schema that this release does not know is read by what the file says of its columns.
-    schema = SCHEMAS.get(name) or Schema(name, ())
+    schema = known_schema(name) or Schema(name, ())
     columns = tuple(
         _unpack_column(entry, strings_part, words_part, rows) for entry in _COLUMN.iter_unpack(columns_part)
     )

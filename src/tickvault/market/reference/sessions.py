@@ -20,7 +20,7 @@ from tickvault.errors import InvalidInputError
 from tickvault.market.columns import Array
 from tickvault.market.reference.calendars import Calendar, calendar_named, calendar_of, exchange_calendars
 from tickvault.market.reference.days import day_number, day_of, text_of_day
-from tickvault.market.schema import SCHEMAS
+from tickvault.market.schema import known_schema
 from tickvault.market.times import to_ns
 
 Hours = Literal["regular", "extended"]
@@ -89,7 +89,8 @@ def session_range(
         The venue has no session of that date; the message names those next to it.
     """
     found, at = _session(calendar_for(calendar, venue), venue, date, hours)
-    move = 1 if schema in SCHEMAS and SCHEMAS[schema].interval_ns else 0
+    told = known_schema(schema)
+    move = 1 if told is not None and told.interval_ns else 0
     return int(found.starts[at]) + move, int(found.ends[at]) + move
 
 

@@ -26,6 +26,7 @@ from tickvault.errors import InvalidInputError
 from tickvault.market.columns import Array, Columns
 from tickvault.market.feeds import text
 from tickvault.market.feeds.lean.layout import (
+    NATIONAL_BEST,
     PRICE_OF_SIZE,
     SUSPICIOUS,
     Layout,
@@ -123,7 +124,7 @@ class _Decoder:
                 continue
             arrays = decoded.arrays if good.all() else {name: array[good] for name, array in decoded.arrays.items()}
             count = len(arrays["ts_event"])
-            extensions = (SUSPICIOUS,) if "suspicious" in arrays else ()
+            extensions = tuple(column for column in (SUSPICIOUS, NATIONAL_BEST) if column.name in arrays)
             columns = Columns(self.schema, arrays, decoded.dictionaries, extensions)
             ordinals = np.arange(self.stored, self.stored + count, dtype=np.int64)
             self.stored += count
@@ -194,6 +195,10 @@ class _Decoder:
         if self.schema.name == "trades":
             arrays["action"] = np.full(count, TRADE, np.uint8)
             arrays["side"] = np.full(count, NO_SIDE, np.uint8)
+        elif self.schema.name == "bbo" and self.place.security_type == "equity":
+            # LEAN's ticks of US equities are those that made the national best: of 1,079,366 quotes of AIG in a session
+            # the last of either side are crossed in 0.02 %, and those of all exchanges together in 99.9 %.
+            arrays[NATIONAL_BEST.name] = np.ones(count, np.uint8)
         elif self.schema.name == "statistics":
             arrays["stat_type"] = np.full(count, _OPEN_INTEREST, np.uint16)
         elif self.schema.interval_ns:

@@ -23,6 +23,9 @@ _CONTRACT = re.compile(r"_(?P<year>\d{4})(?P<month>0[1-9]|1[0-2])(?:_\d{8})?\.cs
 _MONTHS = "FGHJKMNQUVXZ"
 
 #: Beyond the schemas of trades and quotes.
+NATIONAL_BEST = Column(
+    "national_best", Kind.INT, "1: a side of the national best quote, which holds until the next row states it", "|u1"
+)
 SUSPICIOUS = Column("suspicious", Kind.INT, "1: the vendor doubts the tick; LEAN's bars leave it out", "|u1")
 
 
