@@ -367,3 +367,18 @@ def test_a_session_and_a_continuous_future_are_read_by_the_calendar(ticks: Libra
     assert set(by_volume.strings("symbol")) == {"GCZ13"}
     with pytest.raises(tv.NotFoundError, match="no trades of contracts of ES"):
         ticks.read("ES.c.0", "trades")
+
+
+def test_bars_of_any_interval_are_kept(ticks: Library) -> None:
+    times = DAY + np.arange(3_600) * 10**9
+    trades = {"ts_event": times, "price": np.arange(3_600) * 10**9, "size": np.ones(3_600, np.int64)}
+    ticks.append("ES", "trades", trades, venue="X")
+    bars = tv.bars(ticks.read("ES", "trades"), "5m")
+    ticks.write("ES", "ohlcv-5m", bars)
+    ticks.compact()
+    found = ticks.read("ES", "ohlcv-5m")
+    assert (found.venue, found.schema.interval_ns) == ("X", 300 * 10**9)
+    assert found["close"].tolist() == bars["close"].tolist() == [(300 * n + 299) * 10**9 for n in range(12)]
+    assert ticks.stat("ES", "ohlcv-5m").partitions == 1
+    with pytest.raises(tv.InvalidInputError, match="bars of other intervals"):
+        ticks.read("ES", "ohlcv-0m")
