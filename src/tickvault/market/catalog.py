@@ -199,6 +199,10 @@ class Catalog:
         known = self._known[key] = self._advanced(key, self._known.get(key, EMPTY))
         return known
 
+    def last_known(self, key: SeriesKey) -> Manifest | None:
+        """Return a series as it was at the last look, without another; None if there was none."""
+        return self._known.get(key)
+
     def stamp_of(self, key: SeriesKey, commit: int) -> int:
         """Return the commit time of a series' last version whose commit number is at most this; 0 if there is none."""
         found = [info for info in self._entries(key, 0) if info.sequence <= commit]

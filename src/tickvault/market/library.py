@@ -18,6 +18,7 @@ import numpy as np
 from tickvault.errors import AlreadyExistsError, InvalidInputError, NotFoundError, PreconditionFailedError
 from tickvault.market.appending import Appending
 from tickvault.market.catalog import Catalog, SeriesKey, Version
+from tickvault.market.codec.reading import in_threads, threads_for
 from tickvault.market.columns import Columns
 from tickvault.market.compaction import Compaction, CompactReport, Tier
 from tickvault.market.feeds.protocol import IngestOptions
@@ -495,13 +496,14 @@ class Library:
             legs += found
             several = several or is_continuous
         wanted = None if columns is None else tuple(name for name in columns if name != "symbol")
-        pieces: list[Sorted] = []
-        for key, low, high in legs:
-            view = self._view(key, as_of, snapshot, known_at)
-            rows = self._reader.read(key, self._unread(key), Wanted(low, high, wanted, view))
-            if several:
-                rows = [_with_symbol(piece, key.symbol) for piece in ([together(rows)] if rows else [])]
-            pieces += rows
+
+        def read(leg: Leg) -> list[Sorted]:
+            view = self._view(leg.key, as_of, snapshot, known_at)
+            rows = self._reader.read(leg.key, self._unread(leg.key), Wanted(leg.start, leg.end, wanted, view))
+            return [_with_symbol(together(rows), leg.key.symbol)] if several and rows else rows
+
+        threads = threads_for(None) if len(legs) > 1 and self._is_work(legs) else 1
+        pieces = [piece for rows in in_threads(read, legs, threads) for piece in rows]
         ranked, order = _merged(pieces) if several else in_order(pieces)
         table = Table(
             known,
@@ -570,6 +572,11 @@ class Library:
         others = sorted({key.schema for key in self._catalog.series(symbol, None, venue)})
         hint = f"; of {symbol} there is {', '.join(others)}" if others else f"; {self.name} has no {symbol}"
         raise NotFoundError(f"read {symbol} {schema}: there is no such series in library {self.name}{hint}")
+
+    def _is_work(self, legs: Sequence[Leg]) -> bool:
+        """Whether reading is more than handing out maps: something is decompressed, or was never opened."""
+        known = [self._catalog.last_known(leg.key) for leg in legs]
+        return any(state is None or any(part.cold for part in state.parts) for state in known)
 
     def _unread(self, key: SeriesKey) -> list[Unread]:
         return [] if self._journals is None else self._journals.unread(key)

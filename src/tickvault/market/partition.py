@@ -1,7 +1,7 @@
 """Partitions: the stretch of UTC time that one file of columns covers.
 
-Ticks are kept by day. Bars and what comes rarely are kept by month or year, because a file for each day of a few rows
-would cost more than the rows.
+Ticks are kept by day. Bars and what comes rarely are kept by month or year, bars of a day and longer all together,
+because a file for a few rows costs more than the rows.
 """
 
 from __future__ import annotations
@@ -15,15 +15,17 @@ from tickvault.market.schema import TIME_NULL, Schema
 
 #: Rows without any time; they are found by reading without a range only.
 TIMELESS = "timeless"
+#: All rows of bars of a day and longer: 250 a year.
+WHOLE = "whole"
 _MINUTE_NS = 60 * 1_000_000_000
 _DAY_NS = 86_400 * 1_000_000_000
 _UNITS = {"definition": "Y", "status": "M", "statistics": "M"}
 
 
 def unit_of(schema: Schema) -> str:
-    """Return the partition's length: ``D``, ``M`` or ``Y``."""
+    """Return the partition's length: ``D``, ``M`` or ``Y``; of all rows together `WHOLE`."""
     if schema.interval_ns >= _DAY_NS:
-        return "Y"
+        return WHOLE
     return "M" if schema.interval_ns >= _MINUTE_NS else _UNITS.get(schema.name, "D")
 
 
@@ -33,11 +35,15 @@ def partitions(schema: Schema, ts_index: Array) -> Iterator[tuple[str, slice | A
     Yields
     ------
     (str, slice or ndarray of int64)
-        The partition's name (``2013-10-07``, ``2013-10``, ``2013``) and its rows: a slice where they are together.
+        The partition's name (``2013-10-07``, ``2013-10``, ``2013``, ``whole``) and its rows: a slice where they are
+        together.
     """
     if not len(ts_index):
         return
     unit = unit_of(schema)
+    if unit == WHOLE:
+        yield WHOLE, slice(None)
+        return
     days = ts_index // _DAY_NS
     if days[0] == days[-1] and (days == days[0]).all():
         yield _name(int(days[0]), unit), slice(None)

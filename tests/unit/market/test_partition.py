@@ -1,4 +1,4 @@
-"""Rows are cut at the UTC day, month or year of the time they are found by."""
+"""Rows are cut by the time they are found by: ticks by UTC day, what comes rarely by longer stretches."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tickvault.market.partition import TIMELESS, partitions
+from tickvault.market.partition import TIMELESS, WHOLE, partitions
 from tickvault.market.schema import TIME_NULL, schema_of
 from tickvault.market.times import to_ns
 
@@ -29,10 +29,18 @@ def test_ticks_are_kept_by_day() -> None:
 
 
 @pytest.mark.parametrize(
-    ("schema", "names"), [("ohlcv-1m", ["2013-12", "2014-01"]), ("ohlcv-1d", ["2013", "2014"]), ("mbo", None)]
+    ("schema", "names"),
+    [
+        ("mbo", ["2013-12-31", "2014-01-01"]),
+        ("ohlcv-1s", ["2013-12-31", "2014-01-01"]),
+        ("ohlcv-1m", ["2013-12", "2014-01"]),
+        ("ohlcv-5m", ["2013-12", "2014-01"]),
+        ("definition", ["2013", "2014"]),
+        ("ohlcv-1d", ["whole"]),
+    ],
 )
-def test_bars_are_kept_by_month_or_year(schema: str, names: list[str] | None) -> None:
-    assert list(cut(schema, "2013-12-31T10:00", "2014-01-01")) == (names or ["2013-12-31", "2014-01-01"])
+def test_what_comes_rarely_is_kept_together(schema: str, names: list[str]) -> None:
+    assert list(cut(schema, "2013-12-31T10:00", "2014-01-01")) == names
 
 
 def test_a_clock_that_goes_back_over_midnight_keeps_the_order_in_each_day() -> None:
@@ -42,7 +50,8 @@ def test_a_clock_that_goes_back_over_midnight_keeps_the_order_in_each_day() -> N
 
 def test_rows_without_a_time_have_a_place() -> None:
     assert cut("trades", None, "2013-10-07") == {TIMELESS: [0], "2013-10-07": [1]}
-    assert cut("ohlcv-1d", None, "2013-10-07", None) == {TIMELESS: [0, 2], "2013": [1]}
+    assert cut("definition", None, "2013-10-07", None) == {TIMELESS: [0, 2], "2013": [1]}
+    assert cut("ohlcv-1d", None, "2013-10-07", None) == {WHOLE: [0, 1, 2]}
 
 
 def test_no_rows_no_partitions() -> None:
