@@ -178,6 +178,8 @@ class Catalog:
         self._store = store
         self.clock = clock or SystemClock()
         self._known: dict[SeriesKey, Manifest] = {}
+        #: Told which parts another process's compaction has deleted.
+        self.on_drop: Callable[[list[str]], None] = lambda keys: None
 
     def series(self, symbol: str | None = None, schema: str | None = None, venue: str | None = None) -> list[SeriesKey]:
         """Return the series that fit, in order of venue, symbol and schema."""
@@ -286,7 +288,10 @@ class Catalog:
                 infos = infos[position:]
                 break
         for info in infos:
-            state = _applied(state, self._read(info), info)
+            entry = self._read(info)
+            state = _applied(state, entry, info)
+            if entry["drop"]:
+                self.on_drop(entry["drop"])
         return state
 
     def _entries(self, key: SeriesKey, after: int) -> Iterator[ObjectInfo]:

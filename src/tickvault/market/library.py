@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import quote, unquote
+from weakref import WeakSet
 
 import msgpack
 import numpy as np
@@ -52,6 +53,7 @@ _COMMIT_MAX = 10**18
 _SYMBOL = Column("symbol", Kind.CODE, "of the series that the row is from")
 #: The venue of a series that was appended to without saying one.
 VENUE_UNSAID = "LOCAL"
+_libraries: WeakSet[Library] = WeakSet()
 
 
 class SeriesStat(NamedTuple):
@@ -89,12 +91,14 @@ class Library:
         self._store = store
         self._catalog = Catalog(store, None if place is None else place.clock)
         self._files = PartFiles(store)
+        self._catalog.on_drop = self._files.forget
         self._hidden = HiddenRows(store)
         self._reader = Reader(self._catalog, self._files, self._hidden)
         self._journals = None if place is None else Journals(place, store, self._catalog)
         self._resolver = Resolver(self, self._catalog, self._series)
         self._appending = Appending(store, self._catalog, self._journals)
         self._writing = SeriesWriter(store, self._catalog, self._files, self._hidden, self._journals)
+        _libraries.add(self)
 
     def __repr__(self) -> str:
         """Show the name."""
@@ -131,6 +135,11 @@ class Library:
         from tickvault.market.reference import Reference
 
         return Reference(self._store)
+
+    def _after_fork(self) -> None:
+        self._files.after_fork()
+        if self._journals is not None:
+            self._journals.after_fork()
 
     def close(self) -> None:
         """Finish what is on its way into files of columns; closing the vault does it too."""
@@ -788,3 +797,11 @@ def _refuse_copies(symbol: str, schema: str, pieces: Sequence[Sorted], order: An
             f"{told}: the rows would be decompressed or gathered; live rows are mapped after "
             'compact(tier="warm"), cold files and corrected ones never are'
         )
+
+
+def _after_fork_in_child() -> None:
+    for library in list(_libraries):
+        library._after_fork()
+
+
+os.register_at_fork(after_in_child=_after_fork_in_child)

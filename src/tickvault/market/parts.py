@@ -190,6 +190,10 @@ class PartFiles:
                 self._open.popitem(last=False)
         return file
 
+    def after_fork(self) -> None:
+        """Begin anew in a forked child: a thread of the parent may have held the lock."""
+        self._lock = threading.Lock()
+
     def forget(self, keys: Iterable[str]) -> None:
         """Let go of parts that were deleted."""
         with self._lock:

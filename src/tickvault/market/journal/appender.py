@@ -94,6 +94,11 @@ class SeriesJournal:
         self._pid = os.getpid()
         self.journal_id = ""
 
+    def after_fork(self) -> None:
+        """Begin anew in a forked child: a thread of the parent may have held the lock."""
+        self._mutex = threading.Lock()
+        self._unsynced = False
+
     def close(self) -> None:
         """Close the files."""
         with self._mutex:

@@ -46,6 +46,15 @@ class Journals:
         self._pid = os.getpid()
         self._syncer = Syncer()
 
+    def after_fork(self) -> None:
+        """Begin anew in a forked child: locks that a thread of the parent may have held, and its threads, are gone."""
+        self._mutex = threading.Lock()
+        self._syncer.after_fork()
+        for appender in self._appenders.values():
+            appender.after_fork()
+        for tail in self._tails.values():
+            tail.after_fork()
+
     def appender(self, key: SeriesKey) -> SeriesJournal:
         """Return the journal of a series, for writing."""
         found = self._appenders.get(key)

@@ -79,6 +79,12 @@ class StatePage:
         self.word.close()
         self._map.close()
 
+    def after_fork(self) -> None:
+        """Begin anew in a forked child, which waits under its own id."""
+        self._mutex = threading.Lock()
+        self._slot = _WAITING + os.getpid() % _WAITING_SLOTS
+        self._waiting_here = 0
+
     def journal_id(self, boot_id: bytes) -> str | None:
         """Return the journal's id; None if the page is of another boot and says nothing."""
         magic, boot, raw = _BOOT.unpack_from(self._map, 0)

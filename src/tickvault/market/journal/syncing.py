@@ -29,6 +29,12 @@ class Syncer:
         self._thread: threading.Thread | None = None
         self._pid = 0
 
+    def after_fork(self) -> None:
+        """Begin anew in a forked child, which has none of its parent's threads."""
+        self._mutex = threading.Lock()
+        self._dirty = set()
+        self._thread = None
+
     def note(self, journal: SeriesJournal) -> None:
         """Sync a journal soon; called once for all appends until then."""
         with self._mutex:

@@ -42,6 +42,13 @@ class JournalTail:
         self._boot_id = b""
         self._mutex = threading.Lock()
 
+    def after_fork(self) -> None:
+        """Begin anew in a forked child: a thread of the parent may have been in the middle of something."""
+        self._mutex = threading.Lock()
+        self._files = {}
+        if self._state is not None:
+            self._state.after_fork()
+
     def snapshot(self) -> list[Unread]:
         """Return all rows that lie in files of the journal, the oldest first."""
         with self._mutex:

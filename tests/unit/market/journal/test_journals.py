@@ -320,6 +320,39 @@ def test_a_forked_child_appends_beside_its_parent(vault: tv.Vault, ticks: Librar
     assert ids(ticks) == [*range(100), *range(1000, 1100)]
 
 
+def test_a_child_forked_while_threads_append_is_not_held_up(ticks: Library) -> None:
+    """A lock that a thread of the parent held at the fork would stay locked in the child for ever."""
+    stop = threading.Event()
+
+    def work(first: int) -> None:
+        number = first
+        while not stop.is_set():
+            ticks.append("ES", "trades", made(number))
+            ids(ticks)
+            number += 1
+
+    threads = [threading.Thread(target=work, args=(10_000 * (place + 1),)) for place in range(3)]
+    for thread in threads:
+        thread.start()
+    statuses = []
+    for number in range(5):
+        child = os.fork()
+        if not child:
+            signal.alarm(20)
+            status = 1
+            try:
+                ticks.append("ES", "trades", made(number))
+                status = 0 if number in ids(ticks) else 2
+            finally:
+                os._exit(status)
+        statuses.append(os.waitpid(child, 0)[1])
+    stop.set()
+    for thread in threads:
+        thread.join()
+    assert statuses == [0] * 5
+    assert set(range(5)) <= set(ids(ticks))
+
+
 def test_a_reader_goes_on_while_its_file_is_compacted(ticks: Library) -> None:
     ticks.append("ES", "trades", made(*range(1000)))
     held = ticks.read("ES", "trades")
