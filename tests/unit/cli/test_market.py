@@ -32,7 +32,8 @@ def cme(tickvault: Type, folder: Path) -> Type:
 def test_a_file_goes_in_once_and_says_what_it_could_not_read(tickvault: Type, folder: Path) -> None:
     (folder / "ticks.csv").write_text(TICKS)
     done = tickvault("ingest", "ticks.csv", *AS_TRADES)
-    assert done.stdout == "ticks.csv: 3 rows, 2 stored, ESH4, by table\n"
+    # On a machine that is slow enough a rate follows.
+    assert done.stdout.startswith("ticks.csv: 3 rows, 2 stored, ESH4, by table")
     assert "in quarantine: 1 row: " in done.stderr
     assert tickvault("ingest", "ticks.csv", *AS_TRADES).stdout == "ticks.csv: there already (3 rows, ESH4)\n"
     report = tickvault("ingest", "ticks.csv", *AS_TRADES, "--json").json

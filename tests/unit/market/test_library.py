@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 
 import tickvault as tv
-from tickvault.market import library as library_module
+from tickvault.market.catalog import Catalog
 from tickvault.market.columns import Columns
 from tickvault.market.feeds.protocol import Counted, Decoded, IngestOptions, Piece, Quarantined
 from tickvault.market.feeds.source import Source
-from tickvault.market.library import Library
+from tickvault.market.library import Library, filling
 from tickvault.market.schema import schema_of
 from tickvault.market.times import to_ns
 
@@ -53,7 +53,7 @@ class LineFeed:
 @pytest.fixture
 def vault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tv.Vault]:
     feed = LineFeed()
-    monkeypatch.setattr(library_module, "feed_of", lambda source, name=None: feed)
+    monkeypatch.setattr(filling, "feed_of", lambda source, name=None: feed)
     with tv.open(tmp_path / "data") as opened:
         yield opened
 
@@ -166,17 +166,17 @@ def test_an_interrupted_ingest_is_taken_up_without_duplicates(
     ticks: Library, file: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = file("1,ES,10", "1,NQ,20", "2,YM,30")
-    commit = library_module.Catalog.commit
+    commit = Catalog.commit
 
     def failing(self: Any, key: Any, change: Any) -> Any:
         if key.symbol == "NQ":
             raise KeyboardInterrupt
         return commit(self, key, change)
 
-    monkeypatch.setattr(library_module.Catalog, "commit", failing)
+    monkeypatch.setattr(Catalog, "commit", failing)
     with pytest.raises(KeyboardInterrupt):
         ticks.ingest(path, venue="X")
-    monkeypatch.setattr(library_module.Catalog, "commit", commit)
+    monkeypatch.setattr(Catalog, "commit", commit)
     report = ticks.ingest(path, venue="X")
     assert not report.again
     assert (prices(ticks), prices(ticks, "NQ"), prices(ticks, "YM")) == ([10], [20], [30])
