@@ -13,8 +13,8 @@ import numpy as np
 from tickvault.errors import InvalidInputError
 from tickvault.market.catalog import LIVE, Catalog, Change, Manifest, SeriesKey
 from tickvault.market.columns import Columns
-from tickvault.market.journal.appender import Appended
 from tickvault.market.journal.journals import Journals, write_sorted
+from tickvault.market.journal.locked import Appended
 from tickvault.market.parts import PartWriter
 from tickvault.objects.protocol import Store
 

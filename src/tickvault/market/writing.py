@@ -19,8 +19,8 @@ from tickvault.errors import InvalidInputError, NotFoundError
 from tickvault.market.catalog import Catalog, Change, Manifest, Part, SeriesKey
 from tickvault.market.columns import Array, Columns
 from tickvault.market.joining import join_columns
-from tickvault.market.journal.appender import Locked
 from tickvault.market.journal.journals import Journals, write_sorted
+from tickvault.market.journal.locked import Locked
 from tickvault.market.keyed import Matches, find_rows
 from tickvault.market.merging import merged_rows
 from tickvault.market.parts import PartFiles, PartWriter

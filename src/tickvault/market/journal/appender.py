@@ -10,10 +10,8 @@ from __future__ import annotations
 
 import os
 import threading
-import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import NamedTuple
 
 import msgpack
 import numpy as np
@@ -21,7 +19,7 @@ import numpy as np
 from tickvault.errors import InvalidInputError
 from tickvault.market.catalog import SeriesKey
 from tickvault.market.columns import Columns
-from tickvault.market.journal.file import JournalFile, bases_in, file_name, layout_of
+from tickvault.market.journal.file import JournalFile, file_name, layout_of
 from tickvault.market.journal.format import (
     HEADER_SIZE,
     PAYLOAD_MAX,
@@ -30,10 +28,11 @@ from tickvault.market.journal.format import (
     Layout,
     column_bytes,
     frame,
-    frame_at,
 )
+from tickvault.market.journal.locked import Appended, Locked
 from tickvault.market.journal.place import Floor, Place
-from tickvault.market.journal.state import FAILED, PENDING, ROLL, UNSYNCED, Extent, StatePage
+from tickvault.market.journal.recovering import recover, resolve
+from tickvault.market.journal.state import FAILED, PENDING, UNSYNCED, Extent, StatePage
 from tickvault.market.schema import CODE_NULL, Kind
 from tickvault.seam.disk import FileLock, SyncError
 
@@ -43,17 +42,6 @@ SIZE_MAX = 16 * 1024 * 1024
 #: Zeros written behind a strict append, so that the next ones overwrite written extents, whose sync is a third cheaper.
 _ZEROS = bytes(256 * 1024)
 _LAYOUT_COUNT_MAX = 65_535
-_PARTS_FRAME_MAX = 1024 * 1024
-
-
-class Appended(NamedTuple):
-    """What an append was given."""
-
-    sequence: int
-    """Of its first row; rows of a series are numbered from 0 as they come, over all writers."""
-    rows: int
-    ts_commit: int
-    """int64 ns UTC."""
 
 
 class SeriesJournal:
@@ -69,16 +57,16 @@ class SeriesJournal:
     ) -> None:
         self.key = key
         self.place = place
-        self._floor = floor
+        self.floor = floor
         self._on_roll = on_roll
         self._on_unsynced = on_unsynced
         self._unsynced = False
-        self._mutex = threading.Lock()
+        self.mutex = threading.Lock()
         self._pid = 0
-        self._fd = self._base = -1
-        self._end = self._size = self._written = self._seed = 0
-        self._words: dict[str, dict[str, int]] = {}
-        self._layout_ids: dict[Layout, int] = {}
+        self.fd = self._base = -1
+        self.end = self.size = self._written = self.seed = 0
+        self.words: dict[str, dict[str, int]] = {}
+        self.layout_ids: dict[Layout, int] = {}
         self.rolled = False
 
     # -- the lock
@@ -88,27 +76,28 @@ class SeriesJournal:
         self.folder = self.place.make_folder(self.key)
         self._lock = FileLock(os.path.join(self.folder, "lock"))
         self.state = StatePage(os.path.join(self.folder, "state"))
-        self._boot_id = self.place.host.boot_id()
+        self.boot_id = self.place.host.boot_id()
         self._base = -1
-        self._fd = -1
+        self.fd = -1
         self._pid = os.getpid()
         self.journal_id = ""
 
     def after_fork(self) -> None:
         """Begin anew in a forked child: a thread of the parent may have held the lock."""
-        self._mutex = threading.Lock()
+        self.mutex = threading.Lock()
         self._unsynced = False
 
     def close(self) -> None:
         """Close the files."""
-        with self._mutex:
+        with self.mutex:
             if self._pid == os.getpid():
                 self._let_go()
                 self.state.close()
                 self._lock.close()
             self._pid = 0
 
-    def _enter(self) -> Extent:
+    def enter(self) -> Extent:
+        """Take the series' lock, within `mutex`, and return how far the journal is valid."""
         if self._pid != os.getpid():
             self._open()
         self.place.check_writable()
@@ -116,82 +105,34 @@ class SeriesJournal:
         try:
             extent = self.state.read() if self.journal_id or self._known() else None
             if extent is None:
-                extent = self._recover()
+                extent = recover(self)
             if extent.flags & PENDING:
-                extent = self._resolve(extent)
+                extent = resolve(self, extent)
             return extent
         except BaseException:
             self._lock.release()
             raise
 
-    def _leave(self) -> None:
+    def leave(self) -> None:
+        """Give the lock back."""
         self._lock.release()
 
     def _known(self) -> bool:
-        self.journal_id = self.state.journal_id(self._boot_id) or ""
+        self.journal_id = self.state.journal_id(self.boot_id) or ""
         return bool(self.journal_id)
 
     @contextmanager
     def locked(self) -> Iterator[Locked]:
         """Hold the series' lock: nobody appends meanwhile."""
-        with self._mutex:
-            extent = self._enter()
+        with self.mutex:
+            extent = self.enter()
             held = Locked(self, extent)
             try:
                 yield held
             finally:
                 held.give_back()
-                self._leave()
+                self.leave()
         self.state.wake()
-
-    # -- after a boot
-
-    def _recover(self) -> Extent:
-        """Find out from the files how far they are valid."""
-        floor = self._floor()
-        bases = bases_in(os.listdir(self.folder))
-        extent = Extent(-1, 0, floor.next_sequence, floor.stamp)
-        journal_id = floor.journal_id or uuid.uuid4().hex[:16]
-        if bases:
-            base = bases[-1]
-            file = JournalFile(self.place.disk, os.path.join(self.folder, file_name(base)), keep_rows=False)
-            file.advance(None)
-            journal_id = floor.journal_id or file.header.journal_id
-            stamp = max(file.stamp, floor.stamp)
-            if base in floor.consumed or file.next_sequence < floor.next_sequence:
-                extent = Extent(-1, 0, max(file.next_sequence, floor.next_sequence), stamp)
-            else:
-                extent = Extent(base, file.end, file.next_sequence, stamp)
-            file.close()
-        self.state.begin(self._boot_id, journal_id, extent)
-        self.journal_id = journal_id
-        return extent
-
-    def _resolve(self, extent: Extent) -> Extent:
-        """Finish the append of parts that a process was killed in."""
-        file = JournalFile(self.place.disk, os.path.join(self.folder, file_name(extent.base)), keep_rows=False)
-        try:
-            file.advance(extent.end)
-            view = memoryview(self.place.disk.pread(self._fd_of(extent), _PARTS_FRAME_MAX, extent.end))
-            found = frame_at(view, 0, len(view), file.header.seed, extent.next_sequence)
-            extent = extent._replace(flags=extent.flags & ~PENDING)
-            if found is not None and found.kind == FrameKind.PARTS:
-                keys = set(msgpack.unpackb(view[found.offset : found.offset + found.length]))
-                floor = self._floor()
-                if keys <= floor.part_keys:
-                    extent = extent._replace(
-                        end=extent.end + found.end,
-                        next_sequence=extent.next_sequence + found.row_count,
-                        stamp=max(extent.stamp, floor.stamp),
-                    )
-            self.state.publish(extent)
-        finally:
-            file.close()
-        return extent
-
-    def _fd_of(self, extent: Extent) -> int:
-        self._catch_up(extent)
-        return self._fd
 
     # -- appending
 
@@ -205,12 +146,12 @@ class SeriesJournal:
         StorageError
             The disk refused them; none of them is there.
         """
-        with self._mutex:
-            extent = self._enter()
+        with self.mutex:
+            extent = self.enter()
             try:
                 appended, _ = self.write(extent, columns)
             finally:
-                self._leave()
+                self.leave()
         self.state.wake()
         self.tell_roll()
         return appended
@@ -227,15 +168,15 @@ class SeriesJournal:
         payload_size = layout.row_size * len(columns)
         if payload_size > PAYLOAD_MAX:
             raise InvalidInputError(f"append {self.key}: {payload_size:,} bytes at once, at most {PAYLOAD_MAX:,} go in")
-        if extent.flags & (FAILED | ROLL) or extent.base < 0:
+        if extent.flags & FAILED or extent.base < 0:
             extent = self.roll(extent)
-        self._catch_up(extent)
+        self.catch_up(extent)
         sequence, stamp = extent.next_sequence, self.stamp_after(extent)
         pieces = self._frames(layout, columns, sequence, stamp)
         size = sum(map(len, pieces))
         if extent.end + size > SIZE_MAX and extent.end > HEADER_SIZE:
             extent = self.roll(extent)
-            self._catch_up(extent)
+            self.catch_up(extent)
             pieces = self._frames(layout, columns, sequence, stamp)
             size = sum(map(len, pieces))
         extent = self.put(extent, pieces, size, len(columns), stamp)
@@ -257,39 +198,39 @@ class SeriesJournal:
             raise
         after = Extent(extent.base, extent.end + size, extent.next_sequence + row_count, stamp, flags)
         self.state.publish(after)
-        self._end = after.end
+        self.end = after.end
         return after
 
     def write_frames(self, extent: Extent, pieces: Sequence[bytes], size: int) -> int:
         """Write frames at the end, durable at the journal's mode, and return the flags then; nobody is shown them."""
         end = extent.end + size
-        if end > self._size:
-            grown = max(min(self._size * SIZE_FACTOR, SIZE_MAX), -(-end // HEADER_SIZE) * HEADER_SIZE)
-            self.place.disk.allocate(self._fd, self._size, grown - self._size)
-            self._size = grown
+        if end > self.size:
+            grown = max(min(self.size * SIZE_FACTOR, SIZE_MAX), -(-end // HEADER_SIZE) * HEADER_SIZE)
+            self.place.disk.allocate(self.fd, self.size, grown - self.size)
+            self.size = grown
         if not self.place.is_strict():
-            self.place.disk.pwritev(self._fd, pieces, extent.end)
+            self.place.disk.pwritev(self.fd, pieces, extent.end)
             if not self._unsynced:
                 self._unsynced = True
                 self._on_unsynced(self)
             return UNSYNCED
         if end > self._written:
-            zeros = memoryview(_ZEROS)[: max(min(len(_ZEROS), self._size - end), 0)]
+            zeros = memoryview(_ZEROS)[: max(min(len(_ZEROS), self.size - end), 0)]
             pieces = [*pieces, bytes(zeros)]
             self._written = end + len(zeros)
         if extent.flags & UNSYNCED:
             # A frame that is lost hides those behind it: what lies before becomes durable with it.
-            self.place.disk.pwritev(self._fd, pieces, extent.end)
-            self.place.disk.sync(self._fd)
+            self.place.disk.pwritev(self.fd, pieces, extent.end)
+            self.place.disk.sync(self.fd)
         else:
-            self.place.disk.write_synced(self._fd, pieces, extent.end)
+            self.place.disk.write_synced(self.fd, pieces, extent.end)
         return 0
 
     def _frames(self, layout: Layout, columns: Columns, sequence: int, stamp: int) -> list[bytes]:
-        seed, pieces = self._seed, []
-        layout_id = self._layout_ids.get(layout)
+        seed, pieces = self.seed, []
+        layout_id = self.layout_ids.get(layout)
         if layout_id is None:
-            layout_id = len(self._layout_ids) + 1
+            layout_id = len(self.layout_ids) + 1
             if layout_id > _LAYOUT_COUNT_MAX:
                 raise InvalidInputError(f"append {self.key}: more than {_LAYOUT_COUNT_MAX} different sets of columns")
             pieces.append(frame(FrameKind.LAYOUT, layout_id, 0, sequence, stamp, layout.pack(), seed))
@@ -307,7 +248,7 @@ class SeriesJournal:
         for column in layout.columns:
             if column.kind is not Kind.CODE:
                 continue
-            known = self._words.get(column.name, {})
+            known = self.words.get(column.name, {})
             fresh: dict[str, int] = {}
             for word in columns.dictionaries.get(column.name, ()):
                 if word not in known and word not in fresh:
@@ -322,45 +263,45 @@ class SeriesJournal:
 
     def _learn(self, layout: Layout, columns: Columns) -> None:
         """Remember what the file knows now."""
-        self._layout_ids.setdefault(layout, len(self._layout_ids) + 1)
+        self.layout_ids.setdefault(layout, len(self.layout_ids) + 1)
         for column in layout.columns:
             if column.kind is Kind.CODE:
-                known = self._words.setdefault(column.name, {})
+                known = self.words.setdefault(column.name, {})
                 for word in columns.dictionaries.get(column.name, ()):
                     known.setdefault(word, len(known))
 
-    def _catch_up(self, extent: Extent) -> None:
+    def catch_up(self, extent: Extent) -> None:
         """Know the file as it is: another process may have appended to it, or begun another."""
-        if extent.base == self._base and extent.end == self._end:
+        if extent.base == self._base and extent.end == self.end:
             return
         if extent.base != self._base:
             self._let_go()
             path = os.path.join(self.folder, file_name(extent.base))
-            self._file = JournalFile(self.place.disk, path, keep_rows=False)
-            self._fd = self.place.disk.open(path)
+            self.file = JournalFile(self.place.disk, path, keep_rows=False)
+            self.fd = self.place.disk.open(path)
             self._base = extent.base
-            self._seed = self._file.header.seed
-            self._words, self._layout_ids = self._file.words, {}
+            self.seed = self.file.header.seed
+            self.words, self.layout_ids = self.file.words, {}
             self._written = 0
-        self._file.advance(extent.end)
-        self._layout_ids = {layout: number for number, layout in self._file.layouts.items()}
-        self._end = extent.end
-        self._size = self.place.disk.size(self._fd)
+        self.file.advance(extent.end)
+        self.layout_ids = {layout: number for number, layout in self.file.layouts.items()}
+        self.end = extent.end
+        self.size = self.place.disk.size(self.fd)
 
     def _let_go(self) -> None:
-        if self._fd >= 0:
-            self.place.disk.close(self._fd)
-            self._file.close()
-        self._fd = -1
+        if self.fd >= 0:
+            self.place.disk.close(self.fd)
+            self.file.close()
+        self.fd = -1
         self._base = -1
 
     def sync(self) -> None:
         """Make durable what relaxed appends of this process wrote; nobody waits for it."""
-        with self._mutex:
+        with self.mutex:
             self._unsynced = False
-            if self._fd < 0 or self._pid != os.getpid():
+            if self.fd < 0 or self._pid != os.getpid():
                 return
-            fd = os.dup(self._fd)
+            fd = os.dup(self.fd)
         try:
             self.place.disk.sync(fd)
         except SyncError:
@@ -375,10 +316,10 @@ class SeriesJournal:
         """Begin the next file; what the one before holds is synced first."""
         disk = self.place.disk
         if extent.base >= 0:
-            self._catch_up(extent)
+            self.catch_up(extent)
             if not extent.flags & FAILED:
                 try:
-                    disk.sync(self._fd)
+                    disk.sync(self.fd)
                 except SyncError:
                     self.state.publish(extent._replace(flags=FAILED))
                     self.place.poison()
@@ -408,65 +349,3 @@ class SeriesJournal:
         self.state.publish(made)
         self.rolled = self.rolled or extent.base >= 0
         return made
-
-
-class Locked:
-    """The journal of a series while its lock is held."""
-
-    def __init__(self, journal: SeriesJournal, extent: Extent) -> None:
-        self._journal = journal
-        self.extent = extent
-        self._before = extent
-
-    @property
-    def journal_id(self) -> str:
-        """Of the series' journal."""
-        return self._journal.journal_id
-
-    def note_stamp(self, stamp: int) -> None:
-        """See to it that later appends have later commit times than a commit that was made meanwhile."""
-        if stamp > self.extent.stamp:
-            self.extent = self.extent._replace(stamp=stamp)
-
-    def roll(self) -> None:
-        """Begin a new file if the present one holds anything."""
-        if self.extent.base >= 0 and self.extent.end > HEADER_SIZE:
-            self.extent = self._before = self._journal.roll(self.extent)
-
-    def append_parts(self, row_count: int, keys: Sequence[str], commit: Callable[[], int]) -> Appended:
-        """Append rows that lie in parts.
-
-        Parameters
-        ----------
-        commit : callable
-            Makes the parts' commit and returns its time; what was noted before it makes a kill in the middle harmless.
-        """
-        journal = self._journal
-        if self.extent.flags & (FAILED | ROLL) or self.extent.base < 0:
-            self.extent = journal.roll(self.extent)
-        journal._catch_up(self.extent)
-        sequence, stamp = self.extent.next_sequence, journal.stamp_after(self.extent)
-        payload = msgpack.packb(list(keys))
-        piece = frame(FrameKind.PARTS, 0, row_count, sequence, stamp, payload, journal._seed)
-        pending = self.extent._replace(flags=self.extent.flags | PENDING)
-        journal.state.publish(pending)
-        try:
-            flags = journal.write_frames(self.extent, [piece], len(piece))
-        except SyncError:
-            journal.state.publish(self.extent._replace(flags=FAILED))
-            journal.place.poison()
-            raise
-        committed = commit()
-        after = Extent(
-            self.extent.base, self.extent.end + len(piece), sequence + row_count, max(stamp, committed), flags
-        )
-        journal.state.publish(after)
-        journal._file.advance(after.end)
-        journal._end = after.end
-        self.extent = self._before = after
-        return Appended(sequence, row_count, committed)
-
-    def give_back(self) -> None:
-        """Publish what changed."""
-        if self.extent != self._before:
-            self._journal.state.publish(self.extent)

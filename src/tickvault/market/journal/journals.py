@@ -19,8 +19,9 @@ from tickvault.errors import TickVaultError
 from tickvault.market.catalog import LIVE, Catalog, Change, Manifest, Part, SeriesKey
 from tickvault.market.columns import Array, Columns
 from tickvault.market.joining import join_columns
-from tickvault.market.journal.appender import Locked, SeriesJournal
+from tickvault.market.journal.appender import SeriesJournal
 from tickvault.market.journal.file import file_name
+from tickvault.market.journal.locked import Locked
 from tickvault.market.journal.place import Floor, Place
 from tickvault.market.journal.syncing import Syncer
 from tickvault.market.journal.tail import JournalTail, Unread

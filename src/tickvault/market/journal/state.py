@@ -47,10 +47,7 @@ PENDING = 1
 """A frame that names parts may follow `end`, and the commit of its parts may have happened."""
 FAILED = 2
 """A write or sync failed: nothing is appended to this file any more."""
-ROLL = 4
-"""Somebody wants what there is to become files of columns: the next append begins a new file."""
-
-UNSYNCED = 8
+UNSYNCED = 4
 """Relaxed appends lie before `end` that no sync is known to have covered: a strict one syncs them too."""
 
 

@@ -15,9 +15,10 @@ import numpy as np
 from tickvault.errors import ClosedError, InvalidInputError
 from tickvault.market.columns import Columns
 from tickvault.market.frames import columns_of, scalar
-from tickvault.market.journal.appender import Appended, SeriesJournal
+from tickvault.market.journal.appender import SeriesJournal
 from tickvault.market.journal.format import FrameKind, Layout, frame
-from tickvault.market.journal.state import FAILED, ROLL, Extent
+from tickvault.market.journal.locked import Appended
+from tickvault.market.journal.state import FAILED, Extent
 from tickvault.market.schema import CODE_NULL, Column, Kind, Schema
 
 _FORMATS = {"|u1": "B", "|i1": "b", "<u2": "H", "<i2": "h", "<u4": "I", "<i4": "i", "<u8": "Q", "<i8": "q"}
@@ -133,12 +134,12 @@ class Writer:
 
     def _append_row(self, plan: _Plan, values: list[Any]) -> Appended:
         journal = self._journal
-        with journal._mutex:
-            extent = journal._enter()
+        with journal.mutex:
+            extent = journal.enter()
             try:
                 appended = self._fast(plan, values, extent) or self._slow(plan, values, extent)
             finally:
-                journal._leave()
+                journal.leave()
         journal.state.wake()
         if journal.rolled:
             journal.tell_roll()
@@ -147,17 +148,17 @@ class Writer:
     def _fast(self, plan: _Plan, values: list[Any], extent: Extent) -> Appended | None:
         """Append with a frame of its own; None where the file lacks a layout, a word or room."""
         journal = self._journal
-        if extent.flags & (FAILED | ROLL) or extent.base < 0:
+        if extent.flags & FAILED or extent.base < 0:
             return None
-        journal._catch_up(extent)
-        layout_id = journal._layout_ids.get(plan.layout)
-        if layout_id is None or extent.end + _SPARE > journal._size:
+        journal.catch_up(extent)
+        layout_id = journal.layout_ids.get(plan.layout)
+        if layout_id is None or extent.end + _SPARE > journal.size:
             return None
         if plan.codes:
             values = values.copy()
             for place, name in plan.codes:
                 word = values[place]
-                code = CODE_NULL if word is None else journal._words.get(name, {}).get(word)
+                code = CODE_NULL if word is None else journal.words.get(name, {}).get(word)
                 if code is None:
                     return None
                 values[place] = code
@@ -166,7 +167,7 @@ class Writer:
         except struct.error as error:
             raise InvalidInputError(f"append {self.key}: {_misfit(plan, values)} ({error})") from None
         stamp = journal.stamp_after(extent)
-        piece = frame(FrameKind.ROWS, layout_id, 1, extent.next_sequence, stamp, payload, journal._seed)
+        piece = frame(FrameKind.ROWS, layout_id, 1, extent.next_sequence, stamp, payload, journal.seed)
         journal.put(extent, [piece], len(piece), 1, stamp)
         return Appended(extent.next_sequence, 1, stamp)
 

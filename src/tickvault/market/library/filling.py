@@ -12,7 +12,7 @@ from tickvault.market.feeds.registry import feed_of
 from tickvault.market.feeds.source import Source
 from tickvault.market.frames import columns_of
 from tickvault.market.ingest import Ingest, IngestReport, Progress
-from tickvault.market.journal.appender import Appended
+from tickvault.market.journal.locked import Appended
 from tickvault.market.journal.subscription import Subscription, live_rows
 from tickvault.market.journal.writer import Writer
 from tickvault.market.library.state import LibraryState
