@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 @click.option("--venue", metavar="NAME", help="Venue of all rows.")
 @click.option("--schema", metavar="NAME", help="Schema of a table of your own (CSV, Parquet).")
 @click.option("--column", "columns", metavar="OURS=THEIRS", multiple=True, help="A column of your own table.")
+@click.option("--unique", metavar="NAME", multiple=True, help="Keep the first row only of each value of this column.")
 @vault_option
 @json_option
 def ingest(
@@ -48,6 +49,7 @@ def ingest(
     venue: str | None,
     schema: str | None,
     columns: tuple[str, ...],
+    unique: tuple[str, ...],
     vault_dir: str,
     as_json: bool,
 ) -> None:
@@ -75,6 +77,7 @@ def ingest(
         "venue": venue,
         "schema": schema,
         "columns": parse_pairs(columns, "--column"),
+        "unique": unique,
     }
     skipped = Skipped()
     rows = stored = 0
@@ -137,5 +140,7 @@ def _tell(path: str, report: IngestReport, as_json: bool) -> None:
         stored = "" if report.stored == report.rows else f", {report.stored:,} stored"
         words = f"{report.rows:,} rows{stored}, {symbols}, by {report.feed}{rate}"
     terminal.answer(f"{terminal.printable(path)}: {words}")
+    if report.dropped:
+        terminal.say(f"  left out as repeats: {terminal.count(report.dropped, 'row')}")
     for reason, amount in report.reasons.items():
         terminal.say(f"  in quarantine: {terminal.count(amount, 'row')}: {terminal.printable(reason)}")

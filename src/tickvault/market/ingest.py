@@ -25,6 +25,7 @@ from tickvault.market.feeds.source import Source
 from tickvault.market.joining import join_columns
 from tickvault.market.partition import partitions
 from tickvault.market.parts import PartWriter
+from tickvault.market.repeats import Repeats
 from tickvault.objects.protocol import Store
 
 #: Told (input rows so far, stored rows so far).
@@ -57,6 +58,8 @@ class IngestReport:
     """The file had been ingested before: nothing was done, and the figures are those of then."""
     reasons: dict[str, int] = field(default_factory=dict)
     """Of what is in quarantine."""
+    dropped: int = 0
+    """Rows left out as repeats, because `unique` asked for it."""
 
 
 class _Gathering:
@@ -76,7 +79,17 @@ class _Gathering:
 class Ingest:
     """One file on its way into a library."""
 
-    def __init__(self, store: Store, catalog: Catalog, source: Source, feed: Feed, options: IngestOptions) -> None:
+    def __init__(
+        self,
+        store: Store,
+        catalog: Catalog,
+        source: Source,
+        feed: Feed,
+        options: IngestOptions,
+        repeats: Repeats | None = None,
+    ) -> None:
+        self._repeats = repeats
+        self._dropped = 0
         self._store = store
         self._writer = PartWriter(store)
         self._catalog = catalog
@@ -96,7 +109,9 @@ class Ingest:
         """Ingest the file; see `Library.ingest`."""
         started = time.monotonic()
         digest = self._source.digest
-        said = {name: value for name, value in asdict(self._options).items() if value} | {"feed": self._feed.name}
+        said = {name: _plain(value) for name, value in asdict(self._options).items() if value} | {
+            "feed": self._feed.name
+        }
         before = self._report_of(digest)
         if before is not None:
             left = self._still_there(before)
@@ -133,6 +148,7 @@ class Ingest:
             "quarantined": self._reasons.total(),
             "series": sorted(tuple(key) for key in self._parts),
             "reasons": dict(self._reasons),
+            "dropped": self._dropped,
             "said": said,
         }
         if self._quarantine:
@@ -173,16 +189,21 @@ class Ingest:
             if len(self._quarantine) < _QUARANTINE_KEPT_MAX:
                 self._quarantine.append((decoded.row, decoded.reason, decoded.raw))
             return
-        columns = decoded.columns
+        columns, ordinals = decoded.columns, decoded.ordinals
         key = SeriesKey(decoded.venue, decoded.symbol, columns.schema.name)
-        self._stored += len(columns)
         if self._has(key):
+            self._stored += len(columns)
             return
+        if self._repeats is not None:
+            fresh = self._repeats.fresh(key, columns)
+            self._dropped += len(columns) - int(fresh.sum())
+            columns, ordinals = columns.take(fresh), ordinals[fresh]
+        self._stored += len(columns)
         for partition, rows in partitions(columns.schema, columns.ts_index):
             place = (key, partition)
             gathering = self._gathered.setdefault(place, _Gathering())
             before = gathering.size_bytes
-            gathering.add(columns.take(rows), decoded.ordinals[rows])
+            gathering.add(columns.take(rows), ordinals[rows])
             self._gathered_bytes += gathering.size_bytes - before
             if gathering.size_bytes >= _PART_SIZE:
                 self._write(*place)
@@ -227,9 +248,15 @@ class Ingest:
                 self._store.delete(part.key)
 
 
+def _plain(value: Any) -> Any:
+    """Return an option as msgpack gives it back."""
+    return list(value) if isinstance(value, tuple) else value
+
+
 def _report_fields(record: dict[str, Any]) -> dict[str, Any]:
     series = tuple(SeriesKey(*key) for key in record["series"])
     fields = {name: record[name] for name in ("path", "feed", "source", "rows", "stored", "quarantined", "reasons")}
+    fields["dropped"] = record.get("dropped", 0)
     return fields | {"series": series, "symbols": tuple(sorted({key.symbol for key in series}))}
 
 

@@ -84,6 +84,8 @@ def test_python_examples_run(name: str, tmp_path: Path) -> None:
     assert "tickvault" in script
     if name.endswith("several-processes.md"):
         script = "import tickvault\ntickvault.open('data').create_bucket('ticks')\n" + script
+    if name == "README.md":
+        script = "from tickvault.cli.app import main\nmain(['demo', '--no-serve'], standalone_mode=False)\n" + script
     environment = {name: value for name, value in os.environ.items() if not name.startswith("TICKVAULT_")}
     done = subprocess.run(
         [sys.executable, "-c", script],
@@ -91,7 +93,7 @@ def test_python_examples_run(name: str, tmp_path: Path) -> None:
         env=environment,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
         check=False,
     )
     assert done.returncode == 0, done.stderr

@@ -202,6 +202,21 @@ def test_a_file_goes_in_again_after_its_rows_were_deleted(ticks: Library, file: 
     assert ticks.ingest(path, venue="Y").again
 
 
+def test_repeats_by_a_key_are_left_out_only_when_asked(ticks: Library, file: Callable[..., str]) -> None:
+    first = ticks.ingest(file("1,ES,10", "2,ES,10", "3,ES,11", "3,NQ,10"), venue="X", unique="price")
+    assert (first.rows, first.stored, first.dropped) == (4, 3, 1)
+    assert (prices(ticks), prices(ticks, "NQ")) == ([10, 11], [10])
+    second = ticks.ingest(file("4,ES,11", "5,ES,12", "6,ES,12", name="b.line"), venue="X", unique=["price"])
+    assert (second.stored, second.dropped) == (1, 2)
+    assert ticks.ingest(file("4,ES,11", "5,ES,12", "6,ES,12", name="b.line"), venue="X", unique="price").dropped == 2
+    assert prices(ticks) == [10, 11, 12]
+    third = ticks.ingest(file("4,ES,11", "5,ES,12", name="c.line"), venue="X")
+    assert (third.stored, third.dropped) == (2, 0)
+    assert prices(ticks) == [10, 11, 11, 12, 12]
+    with pytest.raises(tv.InvalidInputError, match="the trades of ES have no column trade_id"):
+        ticks.ingest(file("9,ES,1", name="d.line"), venue="X", unique="trade_id")
+
+
 def test_a_file_whose_clock_goes_back_stays_in_order_beside_others(ticks: Library, file: Callable[..., str]) -> None:
     """Each file keeps its own order; where it goes back, its rows count as no earlier than those before them."""
     ticks.ingest(file("2,ES,20", "1,ES,10", "4,ES,40"), venue="X")

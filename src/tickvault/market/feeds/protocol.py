@@ -31,6 +31,8 @@ class IngestOptions:
     """Of a table of one's own (CSV, Parquet)."""
     columns: Mapping[str, str] = field(default_factory=dict)
     """Of a table of one's own: our column by theirs."""
+    unique: tuple[str, ...] = ()
+    """Columns of which only the first row of each value is kept."""
 
     def needed(self, name: str, source: Source, why: str) -> str:
         """Return an option that cannot be done without.

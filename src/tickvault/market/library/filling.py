@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tickvault.errors import InvalidInputError
@@ -16,6 +16,7 @@ from tickvault.market.journal.locked import Appended
 from tickvault.market.journal.subscription import Subscription, live_rows
 from tickvault.market.journal.writer import Writer
 from tickvault.market.library.state import LibraryState
+from tickvault.market.repeats import Repeats
 from tickvault.market.schema import schema_of
 
 
@@ -34,6 +35,7 @@ class Filling(LibraryState):
         venue: str | None = None,
         schema: str | None = None,
         columns: Mapping[str, str] | None = None,
+        unique: str | Sequence[str] = (),
         progress: Progress | None = None,
     ) -> IngestReport:
         """Take a file of a venue or vendor into the library, once.
@@ -45,6 +47,9 @@ class Filling(LibraryState):
             Name of the feed; by default the one that recognises the file.
         tz, scale, date, symbol, venue, schema, columns
             What the file does not say itself; an error asks for what is missing. See `IngestOptions`.
+        unique : str or sequence of str
+            Columns by which the venue names a row, such as ``"trade_id"``: rows whose value the series has already are
+            left out, and counted in `dropped`. By default no row is left out, however equal.
         progress : callable, optional
             Told (input rows, stored rows) as it goes.
 
@@ -63,8 +68,10 @@ class Filling(LibraryState):
             It was ingested before with other options.
         """
         source = Source(path)
-        options = IngestOptions(tz, scale, date, symbol, venue, schema, dict(columns or {}))
-        return Ingest(self._store, self._catalog, source, feed_of(source, format), options).run(progress)
+        names = (unique,) if isinstance(unique, str) else tuple(unique)
+        options = IngestOptions(tz, scale, date, symbol, venue, schema, dict(columns or {}), names)
+        repeats = Repeats(self._catalog, self._files, self._hidden, names) if names else None
+        return Ingest(self._store, self._catalog, source, feed_of(source, format), options, repeats).run(progress)
 
     def append(
         self,
