@@ -14,6 +14,9 @@ import numpy as np
 from tickvault.errors import InvalidInputError
 from tickvault.market.schema import CODE_NULL, TIME_NULL, Column, Kind, Schema
 
+#: Stored units in one: powers of ten, so that of two scales one divides the other.
+_SCALES = frozenset(10**digits for digits in range(13))
+
 Array = np.ndarray[Any, np.dtype[Any]]
 
 
@@ -59,6 +62,11 @@ class Columns:
         self._check()
 
     def _check(self) -> None:
+        for name in ("size_scale", "turnover_scale"):
+            if getattr(self, name) not in _SCALES:
+                raise InvalidInputError(
+                    f"{self.schema.name}: {name} must be a power of ten from 1 to 10**12, was {getattr(self, name)!r}"
+                )
         lengths = {len(array) for array in self.arrays.values()}
         if len(lengths) > 1:
             told = ", ".join(f"{name} {len(array)}" for name, array in self.arrays.items())

@@ -4,37 +4,48 @@ Integers are taken as they are stored: nanoseconds, prices in 1e-9, sizes in uni
 taken as the numbers that they are: the shortest decimal that is that float, so that 16.59 is 16.59. NaN and None are
 null.
 
-Invariants: nothing is rounded away in silence; a column that the schema has not is refused unless it was declared.
+Invariants: sizes are never rounded, prices only beyond 1e-9; a column that the schema has not is refused unless it was
+declared; what could mean two things is refused.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from decimal import Decimal
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from tickvault.errors import InvalidInputError
 from tickvault.market.columns import Array, Columns
-from tickvault.market.schema import (
-    CHAR_NULL,
-    CODE_NULL,
-    PRICE_SCALE,
-    TIME_NULL,
-    Column,
-    Kind,
-    Schema,
-)
+from tickvault.market.given import Given, given_by_name
+from tickvault.market.schema import CODE_NULL, PRICE_SCALE, TIME_NULL, Column, Kind, Schema
 from tickvault.market.table import Table
 from tickvault.market.times import to_ns
 
-_DIGITS_MAX = 9
+_DIGITS_MAX = 8
+"""Of sizes and turnovers that are floats; with one more, 10**10 of them would not fit beside each other."""
+_PRICE_DIGITS = 9
 _EXACT_MAX = float(2**53)
 _POWERS = 10 ** np.arange(19, dtype=np.int64)
+#: Columns that every table has, or that a read makes.
+_RESERVED = frozenset({"ts_index", "ts_commit", "symbol"})
 
 
-def columns_of(data: Any, schema: Schema, extensions: Mapping[str, str] | None = None, what: str = "append") -> Columns:
+class Scales(NamedTuple):
+    """Stored units in one."""
+
+    size: int = 1
+    turnover: int = 1
+
+
+def columns_of(
+    data: Any,
+    schema: Schema,
+    extensions: Mapping[str, str] | None = None,
+    what: str = "append",
+    scales: Scales | None = None,
+) -> Columns:
     """Return rows of a schema.
 
     Parameters
@@ -44,6 +55,8 @@ def columns_of(data: Any, schema: Schema, extensions: Mapping[str, str] | None =
         Columns beyond the schema's, by name, with their kind: ``{"spread": "price"}``.
     what : str
         What is being done, for messages.
+    scales : Scales, optional
+        Of sizes and turnovers that are integers; by default what the frame says of itself, else 1.
 
     Raises
     ------
@@ -58,8 +71,8 @@ def columns_of(data: Any, schema: Schema, extensions: Mapping[str, str] | None =
                 f"{what}: the rows are of schema {data.schema.name}, and {schema.name} was asked for"
             )
         return data
-    arrays = _by_name(data, what)
-    declared = {name: Column(name, _kind(name, kind, what)) for name, kind in (extensions or {}).items()}
+    arrays, said = given_by_name(data, what)
+    declared = declared_columns(extensions, schema, what)
     known = {column.name: column for column in schema.columns} | declared
     unknown = [name for name in arrays if name not in known]
     if unknown:
@@ -67,82 +80,63 @@ def columns_of(data: Any, schema: Schema, extensions: Mapping[str, str] | None =
             f"{what}: {schema.name} has no column {', '.join(map(repr, unknown))}; it has {', '.join(known)}; declare "
             f'another with extensions={{"{unknown[0]}": "price"}} (time, price, size, turnover, code, char, id or int)'
         )
-    return _converted(schema, {name: (known[name], values) for name, values in arrays.items()}, declared, what)
+    if scales is None:
+        scales = Scales(int(said.get("size_scale", 1)), int(said.get("turnover_scale", 1)))
+    return _converted(schema, {name: (known[name], values) for name, values in arrays.items()}, declared, what, scales)
 
 
-def _kind(name: str, kind: str, what: str) -> Kind:
-    try:
-        return Kind(kind)
-    except ValueError:
-        kinds = ", ".join(each.value for each in Kind)
-        raise InvalidInputError(f"{what}: extension {name} is to be of kind {kind!r}; the kinds are {kinds}") from None
+def tells_scales(data: Any) -> bool:
+    """Whether rows say themselves what units their integers are in: a table of ours, or an Arrow one made from it."""
+    if isinstance(data, Table | Columns):
+        return True
+    metadata = getattr(getattr(data, "schema", None), "metadata", None)
+    return isinstance(metadata, Mapping) and b"size_scale" in metadata
 
 
-def _by_name(data: Any, what: str) -> dict[str, Any]:
-    """Return arrays by name: numpy where the type says all, else sequences of objects."""
-    if isinstance(data, Mapping):
-        return dict(data)
-    if hasattr(data, "__arrow_c_stream__") or hasattr(data, "to_arrow"):
-        import pyarrow as pa
-
-        return _from_arrow(pa.table(data))
-    if hasattr(data, "iterrows"):  # a pandas frame of an older pandas
-        import pyarrow as pa
-
-        return _from_arrow(pa.Table.from_pandas(data, preserve_index=False))
-    raise InvalidInputError(
-        f"{what}: rows are a Table, a pandas or polars frame, a pyarrow.Table, or arrays by name, not "
-        f"{type(data).__name__}"
-    )
-
-
-def _from_arrow(table: Any) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for name in table.column_names:
-        if not name.startswith("__index"):
-            found[name] = _array_from_arrow(table.column(name))
-    return found
-
-
-def _array_from_arrow(chunks: Any) -> Any:
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    kind = chunks.type
-    if pa.types.is_timestamp(kind):
-        whole = pc.cast(chunks, pa.timestamp("ns", kind.tz)).cast(pa.int64())
-        return np.asarray(whole.fill_null(TIME_NULL)).view("datetime64[ns]")
-    if pa.types.is_date(kind):
-        return np.asarray(pc.cast(chunks, pa.timestamp("ns")).cast(pa.int64()).fill_null(TIME_NULL)).view(
-            "datetime64[ns]"
-        )
-    if pa.types.is_dictionary(kind):
-        return chunks.combine_chunks().to_pylist()
-    if pa.types.is_floating(kind):
-        return np.asarray(pc.cast(chunks, pa.float64()).fill_null(float("nan")))
-    if pa.types.is_integer(kind) and not chunks.null_count:
-        return np.asarray(chunks)
-    return chunks.to_pylist()
+def declared_columns(extensions: Mapping[str, str] | None, schema: Schema, what: str) -> dict[str, Column]:
+    """Return the columns that a caller declares beyond the schema's."""
+    made = {}
+    for name, kind in (extensions or {}).items():
+        if name.startswith("_") or name in _RESERVED or schema.column(name) is not None or not name:
+            raise InvalidInputError(
+                f"{what}: an extension cannot be named {name!r}: names that begin with _, "
+                f"{', '.join(sorted(_RESERVED))} and the columns of {schema.name} are taken"
+            )
+        if kind not in {each.value for each in Kind}:
+            kinds = ", ".join(each.value for each in Kind)
+            raise InvalidInputError(f"{what}: extension {name} is to be of kind {kind!r}; the kinds are {kinds}")
+        made[name] = Column(name, Kind(kind))
+    return made
 
 
 def _converted(
-    schema: Schema, given: Mapping[str, tuple[Column, Any]], declared: Mapping[str, Column], what: str
+    schema: Schema,
+    given: Mapping[str, tuple[Column, Given]],
+    declared: Mapping[str, Column],
+    what: str,
+    scales: Scales,
 ) -> Columns:
     arrays: dict[str, Array] = {}
     words: dict[str, list[str]] = {}
-    scales = {kind: _digits_of(kind, given, what) for kind in (Kind.SIZE, Kind.TURNOVER)}
+    units = {
+        Kind.PRICE: _PRICE_DIGITS,
+        Kind.SIZE: _digits_of(Kind.SIZE, given, what, scales.size),
+        Kind.TURNOVER: _digits_of(Kind.TURNOVER, given, what, scales.turnover),
+    }
+    whole_units = {Kind.PRICE: PRICE_SCALE, Kind.SIZE: scales.size, Kind.TURNOVER: scales.turnover}
     for name, (column, values) in given.items():
         told = f"{what}: column {name}"
+        if values.kind == "b":
+            raise InvalidInputError(f"{told} holds truth values, which are no {column.kind.value}")
         if column.kind is Kind.CODE:
             arrays[name], words[name] = _codes(values, told)
         elif column.kind is Kind.CHAR:
             arrays[name] = _letters(values, told)
         elif column.kind is Kind.TIME:
             arrays[name] = _times(values, told)
-        elif column.kind is Kind.PRICE:
-            arrays[name] = _decimals(values, 9, column.null, told)
-        elif column.kind in scales:
-            arrays[name] = _decimals(values, scales[column.kind], column.null, told)
+        elif column.kind in units:
+            finer = 10 ** units[column.kind] // whole_units[column.kind]
+            arrays[name] = _decimals(values, units[column.kind], finer, column.null, told)
         else:
             arrays[name] = _whole(values, column, told)
     return Columns(
@@ -150,68 +144,96 @@ def _converted(
         arrays,
         words,
         [column for name, column in declared.items() if name in given],
-        size_scale=10 ** scales[Kind.SIZE],
-        turnover_scale=10 ** scales[Kind.TURNOVER],
+        size_scale=10 ** units[Kind.SIZE],
+        turnover_scale=10 ** units[Kind.TURNOVER],
     )
 
 
-def _digits_of(kind: Kind, given: Mapping[str, tuple[Column, Any]], what: str) -> int:
-    """Return how many digits after the point the columns of a kind have, which makes their scale."""
-    most = 0
+def check_scale(scale: int, name: str, what: str) -> None:
+    """Raise `InvalidInputError` unless a scale is a power of ten that sizes fit."""
+    if scale not in {10**digits for digits in range(13)}:
+        raise InvalidInputError(f"{what}: {name} must be a power of ten from 1 to 10**12, was {scale!r}")
+
+
+def _digits_of(kind: Kind, given: Mapping[str, tuple[Column, Given]], what: str, scale: int) -> int:
+    """Return how many digits after the point the columns of a kind keep, which makes their scale."""
+    check_scale(scale, f"{kind.value}_scale", what)
+    most = len(str(scale)) - 1
     for name, (column, values) in given.items():
-        if column.kind is not kind:
-            continue
-        numbers = _numbers(values, f"{what}: column {name}")
-        if numbers.dtype.kind == "f":
-            most = max(most, _digits(numbers[np.isfinite(numbers)], f"{what}: column {name}"))
+        if column.kind is kind and values.kind in "fO":
+            most = max(most, _digits(values, f"{what}: column {name}"))
     return most
 
 
-def _numbers(values: Any, told: str) -> Array:
-    """Return int64 or float64; None is NaN."""
-    array = values if isinstance(values, np.ndarray) else np.asarray(values)
-    if array.dtype.kind in "OU":
-        try:
-            array = np.array([np.nan if value is None else float(value) for value in values], np.float64)
-        except (TypeError, ValueError) as error:
-            raise InvalidInputError(f"{told} holds what is no number: {error}") from error
-    if array.dtype.kind == "f":
-        return array.astype(np.float64, copy=False)
-    if array.dtype.kind not in "iub":
-        raise InvalidInputError(f"{told} is of {array.dtype}, and must be numbers")
-    return array
+def _floats(values: Given, told: str) -> Array:
+    """Return float64; null is NaN."""
+    if values.kind == "f":
+        return np.where(values.absent(), np.nan, values.values)
+    try:
+        made = [np.nan if null else float(v) for v, null in zip(values.values, values.absent(), strict=True)]
+    except (TypeError, ValueError) as error:
+        raise InvalidInputError(f"{told} holds what is no number: {error}") from error
+    return np.array(made, np.float64)
 
 
-def _digits(numbers: Array, told: str) -> int:
+def _digits(values: Given, told: str) -> int:
+    if values.kind == "O" and all(isinstance(v, Decimal) for v in values.values[~values.absent()]):
+        exponents = [v.normalize().as_tuple().exponent for v in values.values[~values.absent()]]
+        most = max((-exponent for exponent in exponents if isinstance(exponent, int)), default=0)
+        if most > _DIGITS_MAX:
+            raise InvalidInputError(f"{told} has {most} digits after the point, and {_DIGITS_MAX} are kept")
+        return max(most, 0)
+    numbers = _floats(values, told)
+    numbers = numbers[np.isfinite(numbers)]
     for digits in range(_DIGITS_MAX + 1):
-        scaled = np.rint(numbers * 10.0**digits)
-        if (scaled / 10.0**digits == numbers).all():
+        if (np.rint(numbers * 10.0**digits) / 10.0**digits == numbers).all():
             return digits
-    example = numbers[np.rint(numbers * 1e9) / 1e9 != numbers][0]
+    example = numbers[np.rint(numbers * 10.0**_DIGITS_MAX) / 10.0**_DIGITS_MAX != numbers][0]
     raise InvalidInputError(
-        f"{told} has more than {_DIGITS_MAX} digits after the point ({example!r}); round it, or give integers"
+        f"{told} has more than {_DIGITS_MAX} digits after the point ({example:.17g}); round it, or give integers and "
+        "say their scale"
     )
 
 
-def _decimals(values: Any, digits: int, null: int, told: str) -> Array:
-    """Return int64 in units of 10**-digits."""
-    if not isinstance(values, np.ndarray) and len(values) and isinstance(values[0], Decimal):
-        return np.array([null if v is None else int((v * 10**digits).to_integral_value()) for v in values], np.int64)
-    numbers = _numbers(values, told)
-    if numbers.dtype.kind != "f":
-        return _fits_int64(numbers, told)
+def _decimals(values: Given, digits: int, finer: int, null: int, told: str) -> Array:
+    """Return int64 in units of 10**-digits; integers are multiplied by `finer`."""
+    absent = values.absent()
+    if values.kind in "iu":
+        return _scaled(values, finer, null, told)
+    if values.kind == "O" and all(isinstance(v, Decimal) for v in values.values[~absent]):
+        made = [
+            null if a else int((v * 10**digits).to_integral_value()) for v, a in zip(values.values, absent, strict=True)
+        ]
+        if any(not -(2**63) <= each < 2**63 for each in made):
+            raise InvalidInputError(f"{told} holds a number that does not fit")
+        return np.array(made, np.int64)
+    numbers = _floats(values, told)
     present = np.isfinite(numbers)
     if not (present | np.isnan(numbers)).all():
         raise InvalidInputError(f"{told} holds an infinite number")
     known = numbers[present]
-    made = np.full(len(numbers), null, np.int64)
+    out = np.full(len(numbers), null, np.int64)
     if len(known):
         kept = _digits_kept(known, digits)
         scaled = np.rint(known * 10.0**kept)
         if np.abs(scaled).max() >= min(_EXACT_MAX * 1024, float(2**63) / 10.0 ** (digits - kept)):
-            raise InvalidInputError(f"{told} holds {known[np.abs(known).argmax()]!r}, which does not fit")
-        made[present] = scaled.astype(np.int64) * _POWERS[digits - kept]
-    return made
+            raise InvalidInputError(f"{told} holds {known[np.abs(known).argmax()]:g}, which does not fit")
+        out[present] = scaled.astype(np.int64) * _POWERS[digits - kept]
+    return out
+
+
+def _scaled(values: Given, factor: int, null: int, told: str) -> Array:
+    absent = values.absent()
+    numbers = values.values
+    known = numbers[~absent]
+    # A null that is written as its number stays one.
+    values_only = known[known != null] if len(known) else known
+    if len(values_only):
+        low, high = int(values_only.min()), int(values_only.max())
+        if low * factor < -(2**63) or high * factor >= 2**63:
+            raise InvalidInputError(f"{told} holds {high if high * factor >= 2**63 else low}, which does not fit")
+    fixed = np.where(absent, 0, numbers).astype(np.int64)
+    return np.where(absent | (fixed == null), null, np.where(fixed == null, 0, fixed) * np.int64(factor))
 
 
 def _digits_kept(numbers: Array, digits: int) -> int:
@@ -222,89 +244,83 @@ def _digits_kept(numbers: Array, digits: int) -> int:
     return digits
 
 
-def _fits_int64(numbers: Array, told: str) -> Array:
-    if numbers.dtype.kind == "u" and len(numbers) and int(numbers.max()) > np.iinfo(np.int64).max:
-        raise InvalidInputError(f"{told} holds {int(numbers.max())}, which does not fit int64")
-    return np.ascontiguousarray(numbers, np.int64)
-
-
-def _times(values: Any, told: str) -> Array:
-    array = values if isinstance(values, np.ndarray) else np.asarray(values)
-    if not len(array):
+def _times(values: Given, told: str) -> Array:
+    absent = values.absent()
+    if not len(values):
         return np.empty(0, np.int64)
-    if array.dtype.kind == "M":
-        whole = array.astype("datetime64[ns]").astype(np.int64)
-        return np.ascontiguousarray(whole)
-    if array.dtype.kind in "iu":
-        return _fits_int64(array, told)
-    if array.dtype.kind in "OU":
-        return np.array([TIME_NULL if _absent(v) else to_ns(v, told) for v in values], np.int64)
-    raise InvalidInputError(f"{told} is of {array.dtype}; times are int64 nanoseconds UTC, or timestamps")
+    if values.kind == "M":
+        return np.where(absent, TIME_NULL, values.values.view(np.int64))
+    if values.kind in "iu":
+        return _scaled(values, 1, TIME_NULL, told)
+    if values.kind == "O":
+        return np.array(
+            [TIME_NULL if a else to_ns(v, told) for v, a in zip(values.values, absent, strict=True)], np.int64
+        )
+    raise InvalidInputError(f"{told} is of {values.values.dtype}; times are int64 nanoseconds UTC, or timestamps")
 
 
-def _absent(value: Any) -> bool:
-    """Whether a value is None, no text, NaN or pandas' NaT."""
-    return value is None or value == "" or value != value  # noqa: PLR0124 - NaN alone differs from itself
-
-
-def _letters(values: Any, told: str) -> Array:
-    array = values if isinstance(values, np.ndarray) else np.asarray(values)
-    if array.dtype.kind in "iu":
-        if len(array) and not 0 <= int(array.min()) <= int(array.max()) <= 255:
+def _letters(values: Given, told: str) -> Array:
+    absent = values.absent()
+    if values.kind in "iu":
+        known = values.values[~absent]
+        if len(known) and not 0 <= int(known.min()) <= int(known.max()) <= 255:
             raise InvalidInputError(f"{told} holds numbers that are no ASCII letters")
-        return np.ascontiguousarray(array, np.uint8)
-    made = np.zeros(len(array), np.uint8)
-    for place, value in enumerate(array.tolist()):
-        letter = value.encode() if isinstance(value, str) else value if isinstance(value, bytes) else b""
-        if value is not None and len(letter) != 1 and letter != b"":
+        return np.where(absent, 0, values.values).astype(np.uint8)
+    made = np.zeros(len(values), np.uint8)
+    for place in np.flatnonzero(~absent).tolist():
+        value = values.values[place]
+        letter = (
+            value if isinstance(value, bytes) else value.encode("utf-8", "replace") if isinstance(value, str) else b""
+        )
+        if len(letter) != 1:
             raise InvalidInputError(f"{told}: {value!r} in row {place} is no single letter")
-        made[place] = letter[0] if letter else CHAR_NULL
+        made[place] = letter[0]
     return made
 
 
-def _codes(values: Any, told: str) -> tuple[Array, list[str]]:
-    if isinstance(values, np.ndarray) and values.dtype.kind not in "OUS":
-        raise InvalidInputError(f"{told} is of {values.dtype}, and must be text")
+def _codes(values: Given, told: str) -> tuple[Array, list[str]]:
+    if values.kind != "O" and len(values):
+        raise InvalidInputError(f"{told} is of {values.values.dtype}, and must be text")
     numbers: dict[str, int] = {}
-    made = np.empty(len(values), np.int32)
-    for place, value in enumerate(values):
-        if _absent(value):
-            made[place] = CODE_NULL
-        elif isinstance(value, str):
-            made[place] = numbers.setdefault(value, len(numbers))
-        else:
+    made = np.full(len(values), CODE_NULL, np.int32)
+    for place in np.flatnonzero(~values.absent()).tolist():
+        value = values.values[place]
+        if not isinstance(value, str):
             raise InvalidInputError(f"{told}: {value!r} in row {place} is no text")
+        made[place] = numbers.setdefault(value, len(numbers))
+    for word in numbers:
+        check_text(word, told)
     return made, list(numbers)
 
 
-def _whole(values: Any, column: Column, told: str) -> Array:
+def check_text(word: str, told: str) -> None:
+    """Raise `InvalidInputError` if a string is no text that can be stored: it holds half of a surrogate pair."""
+    if not word.isascii():
+        try:
+            word.encode()
+        except UnicodeEncodeError as error:
+            raise InvalidInputError(f"{told}: {word!r} is no text: {error.reason}") from error
+
+
+def _whole(values: Given, column: Column, told: str) -> Array:
     limits = np.iinfo(column.dtype)
-    array = values if isinstance(values, np.ndarray) else np.asarray(values)
-    if array.dtype.kind == "O":
-        none = column.null if column.kind is not Kind.FLAGS else 0
-        array = np.array([none if value is None else int(value) for value in values], object)
-        wrong = [value for value in array if not limits.min <= value <= limits.max]
-        if wrong:
-            raise InvalidInputError(f"{told} holds {wrong[0]}, which does not fit {column.dtype}")
-        return array.astype(column.dtype)
-    numbers = _numbers(values, told)
-    if numbers.dtype.kind == "f":
-        absent = np.isnan(numbers)
-        if (np.rint(numbers[~absent]) != numbers[~absent]).any():
-            raise InvalidInputError(f"{told} holds a number that is not whole")
-        filled = np.where(absent, 0, numbers)
-        made = filled.astype(np.int64 if filled.min(initial=0) < 0 else np.uint64)
-        _in_limits(made, limits, column, told)
-        return np.where(absent, np.array(column.null).astype(column.dtype), made.astype(column.dtype))
-    _in_limits(numbers, limits, column, told)
-    return np.ascontiguousarray(numbers, column.dtype)
-
-
-def _in_limits(numbers: Array, limits: Any, column: Column, told: str) -> None:
-    if len(numbers) and not limits.min <= int(numbers.min()) <= int(numbers.max()) <= limits.max:
-        raise InvalidInputError(
-            f"{told} holds {int(numbers.min())} to {int(numbers.max())}, which does not fit {column.dtype}"
-        )
+    absent = values.absent()
+    none = column.null if column.kind is not Kind.FLAGS else 0
+    numbers = values.values
+    if values.kind in "fO":
+        floats = _floats(values, told)
+        absent = absent | np.isnan(floats)
+        if (np.rint(floats[~absent]) != floats[~absent]).any() or (np.abs(floats[~absent]) > _EXACT_MAX).any():
+            raise InvalidInputError(f"{told} holds a number that is not whole, or beyond 2**53 as a float")
+        filled = np.where(absent, 0, floats)
+        numbers = filled.astype(np.int64)
+    known = numbers[~absent]
+    if len(known):
+        for value in (int(known.min()), int(known.max())):
+            if not limits.min <= value <= limits.max:
+                raise InvalidInputError(f"{told} holds {value}, which does not fit {column.dtype}")
+    made = np.where(absent, 0, numbers).astype(column.dtype)
+    return np.where(absent, np.array(none).astype(column.dtype), made)
 
 
 def scalar(column: Column, value: Any, size_scale: int, turnover_scale: int) -> int:
@@ -325,16 +341,18 @@ def scalar(column: Column, value: Any, size_scale: int, turnover_scale: int) -> 
     scales = {Kind.PRICE: PRICE_SCALE, Kind.SIZE: size_scale, Kind.TURNOVER: turnover_scale}
     scale = scales.get(column.kind)
     if scale is not None and isinstance(value, float | Decimal | np.floating):
-        if _absent(value):
+        exact = value if isinstance(value, Decimal) else Decimal(repr(float(value)))
+        if exact.is_nan():
             return column.null
-        exact = Decimal(repr(float(value))) if not isinstance(value, Decimal) else value
+        if not exact.is_finite():
+            raise InvalidInputError(f"column {column.name}: {value!r} is not finite")
         scaled = exact * scale
-        if scaled != scaled.to_integral_value():
+        if scaled != scaled.to_integral_value() and column.kind is not Kind.PRICE:
             raise InvalidInputError(
                 f"column {column.name}: {value!r} has more digits than its scale {scale:,} keeps; give an integer in "
                 "units of the scale, or say size_scale="
             )
-        return int(scaled)
-    if isinstance(value, np.integer | int):
+        return int(scaled.to_integral_value())
+    if isinstance(value, np.integer):
         return int(value)
     raise InvalidInputError(f"column {column.name}: {value!r} is no {column.kind.value}")

@@ -23,7 +23,7 @@ from tickvault.market.book.rows import STATED_LEVELS, check, event_ends, flags_o
 from tickvault.market.columns import Array, Columns
 from tickvault.market.schema import PRICE_NULL, SIZE_NULL, TIME_NULL, Column, Kind, schema_of
 from tickvault.market.table import Table
-from tickvault.market.times import to_ns
+from tickvault.market.times import nanoseconds_of, to_ns
 
 DEPTH_MAX = 1000
 #: Rows that are sampled at most, so that a slip such as ``every="1ns"`` is told and does not fill the memory.
@@ -167,7 +167,7 @@ def _moments(table: Table, every: Any, at: Any) -> _Moments:
 
 def _times(at: Any) -> Array:
     if isinstance(at, np.ndarray) and at.dtype.kind in "iM":
-        return at.astype("datetime64[ns]").astype(np.int64) if at.dtype.kind == "M" else at.astype(np.int64)
+        return nanoseconds_of(at, "at") if at.dtype.kind == "M" else at.astype(np.int64)
     return np.array([to_ns(moment, "at") for moment in at], np.int64)
 
 

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 import msgpack
 import numpy as np
 
-from tickvault.errors import InvalidInputError
+from tickvault.errors import IntegrityError, InvalidInputError
 from tickvault.market.catalog import SeriesKey
 from tickvault.market.columns import Columns
 from tickvault.market.journal.file import JournalFile, file_name, layout_of
@@ -227,18 +227,18 @@ class SeriesJournal:
         return 0
 
     def _frames(self, layout: Layout, columns: Columns, sequence: int, stamp: int) -> list[bytes]:
-        seed, pieces = self.seed, []
+        seed, pieces, strict = self.seed, [], self.place.is_strict()
         layout_id = self.layout_ids.get(layout)
         if layout_id is None:
             layout_id = len(self.layout_ids) + 1
             if layout_id > _LAYOUT_COUNT_MAX:
                 raise InvalidInputError(f"append {self.key}: more than {_LAYOUT_COUNT_MAX} different sets of columns")
-            pieces.append(frame(FrameKind.LAYOUT, layout_id, 0, sequence, stamp, layout.pack(), seed))
+            pieces.append(frame(FrameKind.LAYOUT, layout_id, 0, sequence, stamp, layout.pack(), seed, strict=strict))
         arrays, added = self._recoded(layout, columns)
         if added:
-            pieces.append(frame(FrameKind.WORDS, 0, 0, sequence, stamp, msgpack.packb(added), seed))
+            pieces.append(frame(FrameKind.WORDS, 0, 0, sequence, stamp, msgpack.packb(added), seed, strict=strict))
         payload = b"".join(column_bytes(arrays, layout))
-        pieces.append(frame(FrameKind.ROWS, layout_id, len(columns), sequence, stamp, payload, seed))
+        pieces.append(frame(FrameKind.ROWS, layout_id, len(columns), sequence, stamp, payload, seed, strict=strict))
         return pieces
 
     def _recoded(self, layout: Layout, columns: Columns) -> tuple[dict[str, np.ndarray], dict[str, list[str]]]:
@@ -277,7 +277,13 @@ class SeriesJournal:
         if extent.base != self._base:
             self._let_go()
             path = os.path.join(self.folder, file_name(extent.base))
-            self.file = JournalFile(self.place.disk, path, keep_rows=False)
+            try:
+                self.file = JournalFile(self.place.disk, path, keep_rows=False)
+            except FileNotFoundError:
+                raise IntegrityError(
+                    f"journal {path}: the file is gone, and rows up to sequence {extent.next_sequence - 1:,} were "
+                    "acknowledged; restore it from a replica or a backup"
+                ) from None
             self.fd = self.place.disk.open(path)
             self._base = extent.base
             self.seed = self.file.header.seed

@@ -15,7 +15,7 @@ import numpy as np
 
 from tickvault.errors import IntegrityError
 from tickvault.market.columns import Array, Columns
-from tickvault.market.journal.format import HEADER_SIZE, FileHeader, Frame, FrameKind, Layout, frame_at
+from tickvault.market.journal.format import HEADER_SIZE, FileHeader, Frame, FrameKind, Layout, Stray, frame_at, strays
 from tickvault.market.journal.kernels import FRAME_WORDS, HAS_WALK, gather, spread, walk
 from tickvault.market.schema import CODE_NULL, Kind, Schema, schema_of
 from tickvault.seam.disk import Disk
@@ -103,6 +103,30 @@ class JournalFile:
                 "the file from a replica or a backup"
             )
         return self.end > begun
+
+    def strays(self) -> list[Stray]:
+        """Return the sound frames behind the end that `advance` found by itself."""
+        return list(strays(memoryview(self._map), self.end, self._seed))
+
+    def is_torn(self) -> bool:
+        """Whether anything but zeros lies behind the end."""
+        return bool(np.frombuffer(self._map, np.uint8)[self.end :].any())
+
+    def check_end(self) -> None:
+        """See to it that the end that `advance` found by itself is one, and no damage.
+
+        Raises
+        ------
+        IntegrityError
+            A frame that was synced lies behind it: whatever stood before that was synced too.
+        """
+        behind = [stray for stray in self.strays() if stray.strict]
+        if behind:
+            raise IntegrityError(
+                f"journal {self.path}: the frame at byte {self.end:,} is damaged, and sound ones follow: rows from "
+                f"sequence {self.next_sequence:,} to {behind[-1].next_sequence - 1:,} cannot be read; restore the file "
+                "from a replica or a backup, or move it out of the vault to accept the loss of all its rows"
+            )
 
     def _walk(self, limit: int) -> Array:
         frames = np.empty((_FRAMES_AT_ONCE, FRAME_WORDS), np.int64)

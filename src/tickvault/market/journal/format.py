@@ -10,6 +10,7 @@ this; each frame says the sequence of its first row, and sequences leave no gap,
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterator
 from enum import IntEnum
 from typing import Any, NamedTuple
 
@@ -25,7 +26,7 @@ HEADER_SIZE = 4096
 VERSION = 1
 _HEADER = struct.Struct("<8sIII")
 _MAGIC = b"TVJRNL01"
-FRAME = struct.Struct("<IHBxIIQqII")
+FRAME = struct.Struct("<IHBBIIQqII")
 FRAME_SIZE = FRAME.size
 FRAME_MAGIC = 0x4D524654
 _ROW_COUNT_MAX = 2**31
@@ -137,7 +138,17 @@ class Layout(NamedTuple):
         return tuple(column for column in self.columns if schema.column(column.name) is None)
 
 
-def frame(kind: FrameKind, layout_id: int, row_count: int, sequence: int, stamp: int, payload: Any, seed: int) -> bytes:
+def frame(
+    kind: FrameKind,
+    layout_id: int,
+    row_count: int,
+    sequence: int,
+    stamp: int,
+    payload: Any,
+    seed: int,
+    *,
+    strict: bool = False,
+) -> bytes:
     """Return a frame with its payload, padded to a multiple of 8 bytes.
 
     Parameters
@@ -148,9 +159,11 @@ def frame(kind: FrameKind, layout_id: int, row_count: int, sequence: int, stamp:
         Commit time, int64 ns.
     seed : int
         See `FileHeader.seed`.
+    strict : bool
+        Whether it is synced, with all before it, before it is acknowledged: where it is found, all before it was there.
     """
     length = len(payload)
-    rest = FRAME.pack(0, layout_id, kind, row_count, length, sequence, stamp, FRAME_MAGIC, 0)[4:]
+    rest = FRAME.pack(0, layout_id, kind, strict, row_count, length, sequence, stamp, FRAME_MAGIC, 0)[4:]
     body = b"".join((rest, payload, bytes(-length % 8)))
     checksum: int = crc32c(body, seed)
     return checksum.to_bytes(4, "little") + body
@@ -175,13 +188,35 @@ def frame_at(view: memoryview, at: int, end: int, seed: int, sequence: int) -> F
     """Return the frame at an offset; None if there is no sound one that continues the sequence."""
     if at + FRAME_SIZE > end:
         return None
-    crc, layout_id, kind, row_count, length, first, stamp, magic, _zero = FRAME.unpack_from(view, at)
+    crc, layout_id, kind, _strict, row_count, length, first, stamp, magic, _zero = FRAME.unpack_from(view, at)
     stop = at + FRAME_SIZE + length + -length % 8
     if magic != FRAME_MAGIC or first != sequence or stop > end:
         return None
     if crc32c(view[at + 4 : stop], seed) != crc:
         return None
     return Frame(at + FRAME_SIZE, kind, layout_id, row_count, length, first, stamp, stop)
+
+
+class Stray(NamedTuple):
+    """A sound frame behind one that is not."""
+
+    offset: int
+    next_sequence: int
+    stamp: int
+    strict: bool
+
+
+def strays(view: memoryview, start: int, seed: int) -> Iterator[Stray]:
+    """Yield the sound frames at or behind an offset, whatever their sequence."""
+    words = np.frombuffer(view, "<u4", len(view) // 4)
+    place = FRAME_SIZE - 8
+    found = np.flatnonzero(words[(start + place) // 4 :: 2] == FRAME_MAGIC) * 8 + start
+    for at in found.tolist():
+        crc, _, kind, strict, row_count, length, first, stamp, _, _ = FRAME.unpack_from(view, at)
+        stop = at + FRAME_SIZE + length + -length % 8
+        if stop <= len(view) and crc32c(view[at + 4 : stop], seed) == crc:
+            following = first + row_count if kind >= FrameKind.ROWS else first
+            yield Stray(at, following, stamp, bool(strict))
 
 
 def column_bytes(columns: Any, layout: Layout) -> list[bytes]:

@@ -66,7 +66,9 @@ class Locked:
         journal.catch_up(self.extent)
         sequence, stamp = self.extent.next_sequence, journal.stamp_after(self.extent)
         payload = msgpack.packb(list(keys))
-        piece = frame(FrameKind.PARTS, 0, row_count, sequence, stamp, payload, journal.seed)
+        piece = frame(
+            FrameKind.PARTS, 0, row_count, sequence, stamp, payload, journal.seed, strict=journal.place.is_strict()
+        )
         pending = self.extent._replace(flags=self.extent.flags | PENDING)
         journal.state.publish(pending)
         try:

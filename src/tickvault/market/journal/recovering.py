@@ -14,7 +14,7 @@ import msgpack
 
 from tickvault.market.journal.file import JournalFile, bases_in, file_name
 from tickvault.market.journal.format import FrameKind, frame_at
-from tickvault.market.journal.state import PENDING, Extent
+from tickvault.market.journal.state import FAILED, PENDING, Extent
 
 if TYPE_CHECKING:
     from tickvault.market.journal.appender import SeriesJournal
@@ -33,11 +33,16 @@ def recover(journal: SeriesJournal) -> Extent:
         file = JournalFile(journal.place.disk, os.path.join(journal.folder, file_name(base)), keep_rows=False)
         file.advance(None)
         journal_id = floor.journal_id or file.header.journal_id
-        stamp = max(file.stamp, floor.stamp)
-        if base in floor.consumed or file.next_sequence < floor.next_sequence:
-            extent = Extent(-1, 0, max(file.next_sequence, floor.next_sequence), stamp)
+        strays = file.strays()
+        following = max(file.next_sequence, floor.next_sequence, *(stray.next_sequence for stray in strays))
+        stamp = max(file.stamp, floor.stamp, *(stray.stamp for stray in strays))
+        is_damaged = any(stray.strict for stray in strays)
+        if base in floor.consumed or file.next_sequence < floor.next_sequence or is_damaged:
+            # Nothing is written to it any more; what is damaged in it stays told.
+            extent = Extent(-1, 0, following, stamp)
         else:
-            extent = Extent(base, file.end, file.next_sequence, stamp)
+            # Behind a torn end nothing is written: a frame that was lost must not come back behind a new one.
+            extent = Extent(base, file.end, following, stamp, FAILED if file.is_torn() else 0)
         file.close()
     journal.state.begin(journal.boot_id, journal_id, extent)
     journal.journal_id = journal_id

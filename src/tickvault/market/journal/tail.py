@@ -10,6 +10,7 @@ import os
 import threading
 from typing import NamedTuple
 
+from tickvault.errors import IntegrityError
 from tickvault.market.catalog import LIVE, SeriesKey
 from tickvault.market.journal.file import Elsewhere, JournalFile, Rows, bases_in, file_name
 from tickvault.market.journal.place import Place
@@ -110,8 +111,14 @@ class JournalTail:
             file.advance(extent.end)
             return [file]
         bases = bases_in(os.listdir(self.folder))
-        if extent is not None:
+        if extent is not None and extent.base >= 0:
             bases = [base for base in bases if base <= extent.base]
+            if extent.base not in bases:
+                path = os.path.join(self.folder, file_name(extent.base))
+                raise IntegrityError(
+                    f"journal {path}: the file is gone, and rows up to sequence {extent.next_sequence - 1:,} were "
+                    "acknowledged; restore it from a replica or a backup"
+                )
         return self._advanced(bases, extent)
 
     def _advanced(self, bases: list[int], extent: Extent | None) -> list[JournalFile]:
@@ -134,6 +141,7 @@ class JournalTail:
                 file.advance(extent.end)
             else:
                 file.advance(None)
+                file.check_end()
         return found
 
 

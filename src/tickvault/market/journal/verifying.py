@@ -23,8 +23,10 @@ def verify_journals(vault: str, host: Host) -> tuple[int, list[str]]:
         bases = bases_in(names)
         extent = _extent(folder, host) if "state" in names else None
         files: list[JournalFile] = []
+        if extent is not None and extent.base >= 0 and extent.base not in bases:
+            damaged.append(f"journal {os.path.join(folder, file_name(extent.base))}: the file is gone")
         for base in bases:
-            if extent is not None and base > extent.base:
+            if extent is not None and 0 <= extent.base < base:
                 continue
             try:
                 files.append(JournalFile(OsDisk(), os.path.join(folder, file_name(base)), keep_rows=False))
@@ -41,6 +43,8 @@ def verify_journals(vault: str, host: Host) -> tuple[int, list[str]]:
                 end = extent.end
             try:
                 file.advance(end)
+                if end is None:
+                    file.check_end()
             except TickVaultError as error:
                 damaged.append(str(error))
             rows += file.next_sequence - file.header.base

@@ -14,7 +14,7 @@ import numpy as np
 
 from tickvault.errors import ClosedError, InvalidInputError
 from tickvault.market.columns import Columns
-from tickvault.market.frames import columns_of, scalar
+from tickvault.market.frames import Scales, check_scale, check_text, columns_of, declared_columns, scalar, tells_scales
 from tickvault.market.journal.appender import SeriesJournal
 from tickvault.market.journal.format import FrameKind, Layout, frame
 from tickvault.market.journal.locked import Appended
@@ -44,16 +44,17 @@ class Writer:
         schema: Schema,
         append_many: Callable[[Columns], Appended],
         extensions: Mapping[str, str] | None,
-        size_scale: int,
-        turnover_scale: int,
+        scales: Scales,
     ) -> None:
         self.key = journal.key
         self.schema = schema
         self._journal = journal
         self._append_many = append_many
         self._extensions = dict(extensions or {})
-        self._declared = {name: Column(name, Kind(kind)) for name, kind in self._extensions.items()}
-        self._scales = (size_scale, turnover_scale)
+        self._declared = declared_columns(extensions, schema, f"writer {journal.key}")
+        for name, scale in zip(("size_scale", "turnover_scale"), scales, strict=True):
+            check_scale(scale, name, f"writer {journal.key}")
+        self._scales = scales
         self._plans: dict[tuple[str, ...], _Plan] = {}
         self._open = True
 
@@ -97,7 +98,8 @@ class Writer:
             A sync failed.
         """
         if data is not None:
-            columns = columns_of(data, self.schema, self._extensions, f"append {self.key}")
+            scales = None if tells_scales(data) else self._scales
+            columns = columns_of(data, self.schema, self._extensions, f"append {self.key}", scales)
             return self._append_many(columns)
         if not self._open:
             raise ClosedError(f"append {self.key}: the writer was closed; ask the library for another")
@@ -167,7 +169,16 @@ class Writer:
         except struct.error as error:
             raise InvalidInputError(f"append {self.key}: {_misfit(plan, values)} ({error})") from None
         stamp = journal.stamp_after(extent)
-        piece = frame(FrameKind.ROWS, layout_id, 1, extent.next_sequence, stamp, payload, journal.seed)
+        piece = frame(
+            FrameKind.ROWS,
+            layout_id,
+            1,
+            extent.next_sequence,
+            stamp,
+            payload,
+            journal.seed,
+            strict=journal.place.is_strict(),
+        )
         journal.put(extent, [piece], len(piece), 1, stamp)
         return Appended(extent.next_sequence, 1, stamp)
 
@@ -195,6 +206,7 @@ class Writer:
 def _text(key: object, column: Column, value: Any) -> str:
     if not isinstance(value, str):
         raise InvalidInputError(f"append {key}: column {column.name}: {value!r} is no text")
+    check_text(value, f"append {key}: column {column.name}")
     return value
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from tickvault.errors import InvalidInputError
+from tickvault.market.catalog import SeriesKey
 from tickvault.market.columns import Columns
 from tickvault.market.frames import columns_of
 from tickvault.market.library.state import LibraryState
@@ -32,8 +33,8 @@ class Changing(LibraryState):
 
         What was there is still read `as_of` before, until `prune`.
         """
-        columns = columns_of(data, schema_of(schema), extensions, f"write {symbol} {schema}")
         key = self._series_for(symbol, schema, venue, data, "write")
+        columns = columns_of(data, schema_of(schema), extensions, f"write {key}", self._scales_for(key, data))
         return self._writing.replace(key, columns, None, None, "write")
 
     def update(
@@ -54,9 +55,11 @@ class Changing(LibraryState):
         InvalidInputError
             A row lies outside of the range.
         """
-        columns = columns_of(data, schema_of(schema), extensions, f"update {symbol} {schema}")
         first, last = self._range(symbol, start, end, "update")
-        return self._writing.replace(self._series(symbol, schema, venue), columns, first, last, "update")
+        key = self._series(symbol, schema, venue)
+        columns = columns_of(data, schema_of(schema), extensions, f"update {key}", self._scales_for(key, data))
+        self._appending.check_fit(key, columns)
+        return self._writing.replace(key, columns, first, last, "update")
 
     def delete(
         self, symbol: str, schema: str, start: Any = None, end: Any = None, *, venue: str | None = None
@@ -96,9 +99,11 @@ class Changing(LibraryState):
             A key is that of no row; nothing is changed.
         """
         names = [key] if isinstance(key, str) else list(key)
-        columns = self._keyed(rows, schema, names, extensions, f"correct {symbol} {schema}")
+        series = self._series(symbol, schema, venue)
+        columns = self._keyed(rows, series, names, extensions, f"correct {series}")
         moment = self._now() if published is None else to_ns(published, "published")
-        return self._writing.correct(self._series(symbol, schema, venue), columns, columns, names, moment)
+        self._appending.check_fit(series, columns)
+        return self._writing.correct(series, columns, columns, names, moment)
 
     def bust(
         self,
@@ -127,25 +132,26 @@ class Changing(LibraryState):
         if not isinstance(key, Mapping):
             raise InvalidInputError(f'{what}: key is a mapping of columns to values, {{"trade_id": [17]}}')
         values = {name: _listed(value) for name, value in key.items()}
-        columns = self._keyed(values, schema, list(values), None, what)
+        series = self._series(symbol, schema, venue)
+        columns = self._keyed(values, series, list(values), None, what)
         moment = self._now() if published is None else to_ns(published, "published")
-        return self._writing.correct(self._series(symbol, schema, venue), None, columns, list(values), moment)
+        return self._writing.correct(series, None, columns, list(values), moment)
 
     def restore(self, symbol: str, schema: str, version: int, *, venue: str | None = None) -> Changed:
         """Make a series what it was after a version; `versions` lists them. It is a commit of its own."""
         return self._writing.restore(self._series(symbol, schema, venue), version)
 
     def _keyed(
-        self, rows: Any, schema: str, names: Sequence[str], extensions: Mapping[str, str] | None, what: str
+        self, rows: Any, series: SeriesKey, names: Sequence[str], extensions: Mapping[str, str] | None, what: str
     ) -> Columns:
-        known = schema_of(schema)
+        known, scales = schema_of(series.schema), self._scales_for(series, rows)
         if isinstance(rows, Mapping) and not {"ts_event", "ts_recv"} & set(rows):
             # The times are those of the rows that are superseded.
             count = max((len(values) for values in rows.values()), default=0)
-            columns = columns_of({**rows, "ts_event": np.zeros(count, np.int64)}, known, extensions, what)
+            columns = columns_of({**rows, "ts_event": np.zeros(count, np.int64)}, known, extensions, what, scales)
             del columns.arrays["ts_event"]
         else:
-            columns = columns_of(rows, known, extensions, what)
+            columns = columns_of(rows, known, extensions, what, scales)
         missing = [name for name in names if name not in columns.arrays]
         if missing or not names:
             raise InvalidInputError(f"{what}: the rows have no column {', '.join(missing) or 'for the key'}")

@@ -81,6 +81,8 @@ class Filling(LibraryState):
         *,
         venue: str | None = None,
         extensions: Mapping[str, str] | None = None,
+        size_scale: int | None = None,
+        turnover_scale: int | None = None,
     ) -> Appended:
         """Add rows to a series, which is made if it is missing.
 
@@ -96,6 +98,8 @@ class Filling(LibraryState):
             By default the table's, else that of the series, else ``LOCAL``.
         extensions : mapping of str to str, optional
             Columns beyond the schema's, by name, with their kind: ``{"spread": "price"}``.
+        size_scale, turnover_scale : int, optional
+            Units in one of sizes and turnovers that are integers; by default the series'.
 
         Returns
         -------
@@ -107,8 +111,10 @@ class Filling(LibraryState):
         InvalidInputError
             A column is unknown, or holds what its kind cannot.
         """
-        columns = columns_of(data, schema_of(schema), extensions, f"append {symbol} {schema}")
-        return self._appending.append(self._series_for(symbol, schema, venue, data, "append"), columns)
+        known = schema_of(schema)
+        key = self._series_for(symbol, schema, venue, data, "append")
+        scales = self._scales_for(key, data, size_scale, turnover_scale)
+        return self._appending.append(key, columns_of(data, known, extensions, f"append {key}", scales))
 
     def writer(
         self,
@@ -117,26 +123,28 @@ class Filling(LibraryState):
         *,
         venue: str | None = None,
         extensions: Mapping[str, str] | None = None,
-        size_scale: int = 1,
-        turnover_scale: int = 1,
+        size_scale: int | None = None,
+        turnover_scale: int | None = None,
     ) -> Writer:
         """Return a writer for appends of single rows at the lowest latency.
 
         Parameters
         ----------
-        size_scale, turnover_scale : int
-            Stored units in one: 10**8 where a size of 0.00000001 occurs.
+        size_scale, turnover_scale : int, optional
+            Stored units in one: 10**8 where a size of 0.00000001 occurs; by default the series'.
         """
         if self._journals is None:
             raise InvalidInputError(f"library {self.name} lies in a store that keeps no journal; use append")
         key = self._series_for(symbol, schema, venue, None, "writer")
+        scales = self._scales_for(key, {}, size_scale, turnover_scale)
+        assert scales is not None, "a mapping says nothing of its scales"
+        self._appending.check_scales(key, scales)
         return Writer(
             self._journals.appender(key),
             schema_of(schema),
             lambda columns: self._appending.append(key, columns),
             extensions,
-            size_scale,
-            turnover_scale,
+            scales,
         )
 
     def subscribe(
@@ -158,6 +166,10 @@ class Filling(LibraryState):
         if self._journals is None:
             raise InvalidInputError(f"library {self.name} lies in a store that keeps no journal: nothing comes live")
         journals = self._journals
+        if from_sequence is not None and from_sequence < 0:
+            raise InvalidInputError(
+                f"subscribe {symbol} {schema}: from_sequence must not be negative, was {from_sequence}"
+            )
         key = self._series_for(symbol, schema, venue, None, "subscribe")
         return Subscription(
             journals,

@@ -75,6 +75,10 @@ class Reads(LibraryState):
         known = schema_of(schema)
         first, last = self._range(str(symbol), start, end, "read")
         several = not isinstance(symbol, str)
+        if several and (not isinstance(symbol, Sequence) or not symbol or len(set(symbol)) < len(symbol)):
+            raise InvalidInputError(f"read: symbol is one, or a sequence of different ones, was {symbol!r}")
+        if isinstance(columns, str):
+            raise InvalidInputError(f"read {symbol}: columns is a sequence of names; write columns=[{columns!r}]")
         legs: list[Leg] = []
         for each in [symbol] if isinstance(symbol, str) else symbol:
             found, is_continuous = self._resolver.legs(each, schema, venue, first, last, session)

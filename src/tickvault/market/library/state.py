@@ -13,6 +13,7 @@ import numpy as np
 from tickvault.errors import InvalidInputError, NotFoundError
 from tickvault.market.appending import Appending
 from tickvault.market.catalog import Catalog, SeriesKey
+from tickvault.market.frames import Scales, check_text, tells_scales
 from tickvault.market.journal.journals import Journals
 from tickvault.market.journal.place import Place
 from tickvault.market.journal.tail import Unread
@@ -50,7 +51,7 @@ class LibraryState:
         self._reader = Reader(self._catalog, self._files, self._hidden)
         self._journals = None if place is None else Journals(place, store, self._catalog)
         self._resolver = Resolver(cast("Library", self), self._catalog, self._series)
-        self._appending = Appending(store, self._catalog, self._journals)
+        self._appending = Appending(store, self._catalog, self._files, self._journals)
         self._writing = SeriesWriter(store, self._catalog, self._files, self._hidden, self._journals)
 
     def __repr__(self) -> str:
@@ -74,11 +75,25 @@ class LibraryState:
             raise InvalidInputError(f"{what} {symbol}: end {text_of(last)} is before start {text_of(first)}")
         return first, last
 
+    def _scales_for(
+        self, key: SeriesKey, data: Any, size_scale: int | None = None, turnover_scale: int | None = None
+    ) -> Scales | None:
+        """Return the units that integers of a caller are in; None: as the frame itself says."""
+        if size_scale is None and turnover_scale is None and tells_scales(data):
+            return None
+        known = self._appending.scales(key)
+        return Scales(
+            known.size if size_scale is None else size_scale,
+            known.turnover if turnover_scale is None else turnover_scale,
+        )
+
     def _series_for(self, symbol: str, schema: str, venue: str | None, data: Any, what: str) -> SeriesKey:
         """Return the series to add to, whether it is there or not."""
         schema_of(schema)
-        if not symbol:
-            raise InvalidInputError(f"{what}: the symbol is empty")
+        for name, word in (("symbol", symbol), ("venue", "unsaid" if venue is None else venue)):
+            if not isinstance(word, str) or not word:
+                raise InvalidInputError(f"{what}: the {name} must be text that is not empty, was {word!r}")
+            check_text(word, f"{what}: {name}")
         if venue is None and isinstance(data, Table) and data.venue:
             venue = data.venue
         if venue is not None:
@@ -90,6 +105,9 @@ class LibraryState:
         return found[0] if found else SeriesKey(VENUE_UNSAID, symbol, schema)
 
     def _series(self, symbol: str, schema: str, venue: str | None) -> SeriesKey:
+        if not isinstance(symbol, str):
+            raise InvalidInputError(f"read: the symbol must be text, was {symbol!r}")
+        check_text(symbol, "read: symbol")
         found = self._catalog.series(symbol, schema, venue)
         if len(found) == 1:
             return found[0]
@@ -116,7 +134,7 @@ class LibraryState:
             return View(self._snapshot(snapshot)["stamps"].get(key.path, 0), known_ns)
         if as_of is None:
             return View(None, known_ns)
-        if isinstance(as_of, int | np.integer) and as_of < _COMMIT_MAX:
+        if isinstance(as_of, int | np.integer) and not isinstance(as_of, bool) and as_of < _COMMIT_MAX:
             return View(self._catalog.stamp_of(key, int(as_of)), known_ns)
         return View(to_ns(as_of, "as_of"), known_ns)
 

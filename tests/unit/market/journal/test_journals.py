@@ -10,10 +10,12 @@ import textwrap
 import threading
 import time
 from collections.abc import Iterator
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import polars as pl
 import pytest
 
@@ -48,7 +50,8 @@ def made(*numbers: int) -> dict[str, Any]:
 
 
 def folder(vault: tv.Vault) -> Path:
-    return Path(vault.path) / "journals" / str(vault["library-live"].bucket_id) / "LOCAL+ES+trades"
+    (found,) = (Path(vault.path) / "journals").glob("*/LOCAL+ES+trades")
+    return found
 
 
 def test_rows_are_read_as_soon_as_they_are_appended(ticks: Library) -> None:
@@ -109,16 +112,26 @@ def test_texts_prices_and_sizes_of_many_shapes(ticks: Library) -> None:
     [
         ({"ts_event": [1], "prize": [1]}, "trades has no column 'prize'"),
         ({"price": [1.0]}, "rows need ts_event or ts_recv"),
-        ({"ts_event": [1], "size": [0.1234567891]}, "more than 9 digits"),
+        ({"ts_event": [1], "size": [0.1234567891]}, "more than 8 digits"),
         ({"ts_event": [1], "price": [float("inf")]}, "infinite"),
         ({"ts_event": [1], "price": [1e15]}, "does not fit"),
         ({"ts_event": [1], "side": ["Buy"]}, "no single letter"),
         ({"ts_event": [1, 2], "price": [1.0]}, "different lengths"),
         ({"ts_event": [1], "instrument_id": [-1]}, "does not fit uint32"),
         ({"ts_event": ["noon"]}, "is no time"),
-        ({"ts_event": [1], "exchange": [5]}, "is no text"),
+        ({"ts_event": [1], "exchange": [5]}, "must be text"),
+        ({"ts_event": [1], "exchange": ["\ud800"]}, "is no text"),
         ({"ts_event": []}, "there are no rows"),
         ([1, 2], "rows are a Table"),
+        ({"ts_event": np.array(["2300-01-01"], "M8[us]")}, "no time from 1677 to 2262"),
+        ({"ts_event": np.array(["1500-01-01"], "M8[D]")}, "no time from 1677 to 2262"),
+        ({"ts_event": [1], "price": [True]}, "truth values"),
+        ({"ts_event": [1], "price": [[1.0, 2.0]]}, "2 dimensions"),
+        ({"ts_event": 1, "price": 1.0}, "is one value"),
+        ({"ts_event": [1], "size": [2**70]}, "beyond 64 bits"),
+        ({"ts_event": [1], "price": [Decimal("Infinity")]}, "not finite"),
+        (pd.DataFrame([[1, 2, 3]], columns=["ts_event", "price", "price"]), "two columns are named 'price'"),
+        (pl.DataFrame({"ts_event": [1], "price": [[1.0]]}), "one value a row"),
     ],
 )
 def test_what_cannot_be_stored_is_refused_whole(ticks: Library, rows: Any, told: str) -> None:
@@ -126,6 +139,93 @@ def test_what_cannot_be_stored_is_refused_whole(ticks: Library, rows: Any, told:
     with pytest.raises(tv.InvalidInputError, match=told):
         ticks.append("ES", "trades", rows)
     assert ids(ticks) == [1]
+
+
+def test_integers_beside_nulls_stay_integers(ticks: Library) -> None:
+    """A frame turned an integer column with one null into floats, and its prices were read as 10**9 times as high."""
+    raw = [1_500_000_000, None, 2**60 + 1]
+    columns = {"ts_event": [DAY, DAY + 1, DAY + 2], "price": raw, "size": raw}
+    for number, rows in enumerate((columns, pl.DataFrame(columns), pl.DataFrame(columns).to_arrow())):
+        ticks.append(f"S{number}", "trades", rows)
+    masked = np.ma.array([1_500_000_000, 7, 2**60 + 1], mask=[0, 1, 0])
+    ticks.append("S3", "trades", {"ts_event": columns["ts_event"], "price": masked, "size": masked})
+    nullable = pd.DataFrame(
+        {"ts_event": columns["ts_event"], "price": pd.array(raw, "Int64"), "size": pd.array(raw, "Int64")}
+    )
+    ticks.append("S4", "trades", nullable)
+    for number in range(5):
+        found = ticks.read(f"S{number}", "trades")
+        assert found["price"].tolist() == found["size"].tolist() == [1_500_000_000, 2**63 - 1, 2**60 + 1]
+
+
+def test_integers_of_a_frame_are_in_the_units_of_the_series(ticks: Library) -> None:
+    """A frame does not say its scale: sizes of a series of scale 10**8 came back 10**8 times as large."""
+    ticks.append("BTC", "trades", {"ts_event": [DAY], "size": [0.02]}, size_scale=10**8)
+    stored = ticks.read("BTC", "trades").to_polars(prices="int")
+    ticks.append("BTC", "trades", stored.with_columns(ts_event=pl.col("ts_event") + pl.duration(seconds=1)))
+    assert ticks.read("BTC", "trades").to_polars()["size"].to_list() == [0.02, 0.02]
+    ticks.append("BTC", "trades", {"ts_event": [DAY + 2 * SECOND], "size": [3]}, size_scale=1)
+    assert ticks.read("BTC", "trades").to_polars()["size"].to_list() == [0.02, 0.02, 3.0]
+
+
+@pytest.mark.parametrize("scale", [0, -10, 7, 10**13])
+def test_scales_are_powers_of_ten(ticks: Library, scale: int) -> None:
+    with pytest.raises(tv.InvalidInputError, match="must be a power of ten"):
+        ticks.writer("ES", "trades", size_scale=scale)
+    with pytest.raises(tv.InvalidInputError, match="must be a power of ten"):
+        ticks.append("ES", "trades", made(1), size_scale=scale)
+
+
+def test_rows_that_could_not_be_read_beside_each_other_are_refused(ticks: Library) -> None:
+    """Both were stored, and no read or compaction of the series worked after that."""
+    ticks.append("PEPE", "trades", {"ts_event": [DAY], "size": [0.12345678]})
+    with pytest.raises(tv.InvalidInputError, match="does not fit the series, whose size_scale is 100,000,000"):
+        ticks.append("PEPE", "trades", {"ts_event": [DAY + 1], "size": [2 * 10**12]}, size_scale=1)
+    ticks.append("SHIB", "trades", {"ts_event": [DAY], "size": [2 * 10**12]})
+    for compacted in (False, True):
+        with pytest.raises(tv.InvalidInputError, match="is too fine for the series"):
+            ticks.append("SHIB", "trades", {"ts_event": [DAY + 1], "size": [0.12345678]})
+        with pytest.raises(tv.InvalidInputError, match="is too fine for the series"):
+            ticks.writer("SHIB", "trades", size_scale=10**8)
+        if not compacted:
+            ticks.compact()
+    ticks.append("SHIB", "trades", {"ts_event": [DAY + 1], "size": [2.5]})
+    assert ticks.read("SHIB", "trades").to_polars()["size"].to_list() == [2e12, 2.5]
+
+
+@pytest.mark.parametrize("name", ["_ts_commit", "ts_index", "ts_commit", "symbol", "price", ""])
+def test_extensions_have_names_of_their_own(ticks: Library, name: str) -> None:
+    with pytest.raises(tv.InvalidInputError, match="an extension cannot be named"):
+        ticks.append("ES", "trades", {**made(1), name: [1]}, extensions={name: "int"})
+    with pytest.raises(tv.InvalidInputError, match="an extension cannot be named"):
+        ticks.writer("ES", "trades", extensions={name: "int"})
+
+
+@pytest.mark.parametrize("symbol", [5, None, "", "\ud800"])
+def test_symbols_are_text(ticks: Library, symbol: Any) -> None:
+    with pytest.raises(tv.InvalidInputError, match="symbol"):
+        ticks.append(symbol, "trades", made(1))
+    with pytest.raises((tv.InvalidInputError, tv.NotFoundError)):
+        ticks.read(symbol, "trades")
+
+
+@pytest.mark.parametrize(
+    "moment", [np.datetime64("2300-01-01"), np.datetime64("NaT"), pd.NaT, "2300-01-01", 2**63, True]
+)
+def test_what_is_no_time_bounds_nothing(ticks: Library, moment: Any) -> None:
+    """numpy wrapped the year 2300 to 1715, and NaT was minus infinity: a delete of nothing deleted everything."""
+    ticks.append("ES", "trades", made(1, 2, 3))
+    for call in (
+        lambda: ticks.delete("ES", "trades", moment),
+        lambda: ticks.delete("ES", "trades", None, moment),
+        lambda: ticks.read("ES", "trades", moment),
+        lambda: ticks.read("ES", "trades", as_of=moment),
+        lambda: ticks.read("ES", "trades", known_at=moment),
+        lambda: ticks.correct("ES", "trades", {"trade_id": [1], "price": [1.0]}, "trade_id", published=moment),
+    ):
+        with pytest.raises(tv.InvalidInputError, match=r"no time"):
+            call()
+    assert ids(ticks) == [1, 2, 3]
 
 
 def test_a_writer_takes_rows_one_by_one(ticks: Library) -> None:
@@ -140,6 +240,8 @@ def test_a_writer_takes_rows_one_by_one(ticks: Library) -> None:
             {"ts_event": DAY, "side": "Buy"},
             {"ts_event": DAY, "trade_id": -1},
             {"ts_event": DAY, "size": 0.5},
+            {"ts_event": DAY, "price": float("inf")},
+            {"ts_event": np.datetime64("3000-01-01", "s")},
             {"ts_event": DAY, "exchange": 7},
         ):
             with pytest.raises(tv.InvalidInputError):
@@ -412,6 +514,71 @@ def test_a_damaged_journal_is_told_and_the_rest_is_read(vault: tv.Vault, ticks: 
         with pytest.raises(tv.IntegrityError, match="were acknowledged"):
             ids(again.library("live"))
         assert len(again.library("live").read("NQ", "trades")) == 1
+
+
+def reboot(vault: tv.Vault) -> None:
+    """Let the machine forget what it held in memory."""
+    vault.close()
+    (folder(vault) / "state").unlink()
+
+
+def test_damage_is_told_after_a_boot_too_and_nothing_is_written_over_it(vault: tv.Vault, ticks: Library) -> None:
+    """The frames behind a flipped byte were taken for the torn end of a power cut: rows vanished unsaid."""
+    vault["library-live"].set_durability("strict")
+    for number in range(50):
+        ticks.append("ES", "trades", made(number))
+    (file,) = folder(vault).glob("*.journal")
+    reboot(vault)
+    data = bytearray(file.read_bytes())
+    data[4096 + 1500] ^= 1
+    file.write_bytes(data)
+    with tv.open(vault.path) as again:
+        with pytest.raises(tv.IntegrityError, match="is damaged, and sound ones follow"):
+            ids(again.library("live"))
+        assert not again.verify().sound
+        assert again.library("live").append("ES", "trades", made(50)).sequence == 50
+        with pytest.raises(tv.IntegrityError, match="is damaged, and sound ones follow"):
+            ids(again.library("live"))
+        assert not again.verify().sound
+        file.rename(file.with_suffix(".broken"))
+        assert ids(again.library("live")) == [50]
+        assert again.verify().sound
+
+
+def test_a_journal_that_is_gone_is_told(vault: tv.Vault, ticks: Library) -> None:
+    ticks.append("ES", "trades", made(1))
+    (file,) = folder(vault).glob("*.journal")
+    vault.close()
+    file.rename(file.with_suffix(".away"))
+    with tv.open(vault.path) as again:
+        with pytest.raises(tv.IntegrityError, match="the file is gone"):
+            ids(again.library("live"))
+        with pytest.raises(tv.IntegrityError, match="the file is gone"):
+            again.library("live").append("ES", "trades", made(2))
+        assert not again.verify().sound
+        file.with_suffix(".away").rename(file)
+        assert ids(again.library("live")) == [1]
+
+
+def test_relaxed_rows_behind_a_lost_one_do_not_come_back(vault: tv.Vault, ticks: Library) -> None:
+    """A power cut may lose a relaxed frame and keep the next; the next must not follow a new frame in its place."""
+    for number in range(4):
+        ticks.append("ES", "trades", made(number))
+    (file,) = folder(vault).glob("*.journal")
+    data = bytearray(file.read_bytes())
+    frame_size = (data.rfind(b"TFRM") - data.find(b"TFRM", data.find(b"TFRM") + 1)) // 3
+    reboot(vault)
+    start = data.rfind(b"TFRM") - 32 - 2 * frame_size
+    data[start : start + frame_size] = bytes(frame_size)
+    file.write_bytes(data)
+    with tv.open(vault.path) as again:
+        assert ids(again.library("live")) == [0]
+        assert again.library("live").append("ES", "trades", made(9)).sequence == 4
+        assert ids(again.library("live")) == [0, 9]
+    (folder_state,) = Path(vault.path).rglob("state")
+    folder_state.unlink()
+    with tv.open(vault.path) as again:
+        assert ids(again.library("live")) == [0, 9]
 
 
 def test_strict_zero_copy_raises_where_it_would_copy(ticks: Library) -> None:
