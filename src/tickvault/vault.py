@@ -14,7 +14,7 @@ from tickvault.engine.backup import restore as _restore
 from tickvault.engine.compaction import CompactionReport, compact
 from tickvault.engine.engine import Progress
 from tickvault.engine.scrub import ScrubReport, scrub
-from tickvault.errors import AlreadyExistsError, BucketNotFoundError, InvalidInputError
+from tickvault.errors import AlreadyExistsError, BucketNotFoundError, ClosedError, InvalidInputError
 from tickvault.objects.bucket import Bucket
 from tickvault.objects.model import BucketInfo, Durability
 from tickvault.objects.store import ObjectStore, open_store
@@ -98,7 +98,7 @@ class Vault:
                 f"libraries of market data need the package {error.name}: pip install 'tickvault[market]'"
             ) from error
 
-        if not _LIBRARY_NAME.fullmatch(name):
+        if not isinstance(name, str) or not _LIBRARY_NAME.fullmatch(name):
             raise InvalidInputError(
                 f"library name {name!r}: it has 1 to 50 lower-case letters, digits and hyphens, and neither begins nor "
                 "ends with a hyphen"
@@ -121,11 +121,16 @@ class Vault:
                 engine.clock,
                 engine.host,
                 lambda: store.info.durability == "strict",
-                engine.check_writable,
+                self._check_writable,
                 engine.control.poison,
             )
             found = self._libraries[name] = Library.open(store, name, place)
         return found
+
+    def _check_writable(self) -> None:
+        if self.store.engine.closed:
+            raise ClosedError(f"the vault {self.path} was closed; open it again")
+        self.store.engine.check_writable()
 
     def libraries(self) -> list[str]:
         """Return the names of the libraries, in order."""

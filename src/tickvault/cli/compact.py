@@ -6,7 +6,7 @@ elsewhere.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import click
 
@@ -14,6 +14,10 @@ from tickvault.cli import terminal
 from tickvault.cli.options import json_option, open_vault, vault_option
 from tickvault.cli.read import library_of
 from tickvault.cli.records import report_record
+from tickvault.errors import IntegrityError
+
+if TYPE_CHECKING:
+    from tickvault.market.compaction import CompactReport
 
 _DEAD_RATIO_MIN = 0.3
 
@@ -82,11 +86,28 @@ def _compact_library(
         )
         pruned = target.prune() if prune else (0, 0)
     if as_json:
-        told = {"library": library, **report._asdict(), "parts_pruned": pruned[0], "bytes_pruned": pruned[1]}
+        failed = [{"series": str(key), "reason": reason} for key, reason in report.failed]
+        told = {
+            "library": library,
+            **report._asdict(),
+            "failed": failed,
+            "parts_pruned": pruned[0],
+            "bytes_pruned": pruned[1],
+        }
         terminal.answer_json(told)
+        _fail(library, report)
         return
     before, after = (terminal.format_size(size) for size in (report.bytes_before, report.bytes_after))
     files = f"{terminal.count(report.parts_before, 'file')} into {report.parts_after:,}"
     terminal.say(f"compacted {terminal.count(report.rows, 'row')} of library {library}: {files}, {before} to {after}")
     if prune:
         terminal.say(f"pruned {terminal.count(pruned[0], 'file')}, {terminal.format_size(pruned[1])}")
+    _fail(library, report)
+
+
+def _fail(library: str, report: CompactReport) -> None:
+    for key, reason in report.failed:
+        terminal.say(terminal.printable(f"left as it is: {key}: {reason}"))
+    if report.failed:
+        count = terminal.count(len(report.failed), "series", "series")
+        raise IntegrityError(f"compact --library {library}: {count} could not be read, the others were compacted")

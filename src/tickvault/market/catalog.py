@@ -8,6 +8,7 @@ state, so that reading does not slow down as entries pile up.
 key                                  object
 ==================================== ======================================================================
 names/VENUE/SYMBOL/SCHEMA            there is such a series
+symbols/SYMBOL/SCHEMA/VENUE          the same, to be found by symbol
 log/VENUE/SYMBOL/SCHEMA/VERSION      an entry: what a commit changed
 part/VENUE/SYMBOL/SCHEMA/PARTITION/… a file of columns
 hidden/VENUE/SYMBOL/SCHEMA/…         rows that corrections and busts supersede
@@ -54,6 +55,11 @@ class SeriesKey(NamedTuple):
     def path(self) -> str:
         """The part of object keys that stands for it; symbols may hold any letter."""
         return "/".join(quote(word, safe="") for word in self)
+
+    @property
+    def by_symbol(self) -> str:
+        """The key of the object that lets it be found by its symbol."""
+        return "symbols/" + "/".join(quote(word, safe="") for word in (self.symbol, self.schema, self.venue))
 
     def __str__(self) -> str:
         """Name it for people."""
@@ -183,6 +189,8 @@ class Catalog:
 
     def series(self, symbol: str | None = None, schema: str | None = None, venue: str | None = None) -> list[SeriesKey]:
         """Return the series that fit, in order of venue, symbol and schema."""
+        if symbol is not None and venue is None:
+            return self._venues_of(symbol, schema)
         prefix = "names/"
         if venue is not None:
             prefix += quote(venue, safe="") + "/"
@@ -195,6 +203,21 @@ class Catalog:
             if (symbol is None or key.symbol == symbol) and (schema is None or key.schema == schema):
                 found.append(key)
         return found
+
+    def _venues_of(self, symbol: str, schema: str | None) -> list[SeriesKey]:
+        """Return the series of a symbol; a library may have so many that listing all of them takes long."""
+        prefix = f"symbols/{quote(symbol, safe='')}/" + (f"{quote(schema, safe='')}/" if schema is not None else "")
+        found = []
+        for info in self._store.list(prefix):
+            assert isinstance(info, ObjectInfo), "without a delimiter there are no common prefixes"
+            _, name, kind, venue = map(unquote, info.key.split("/"))
+            found.append(SeriesKey(venue, name, kind))
+        return sorted(found)
+
+    def index_symbols(self) -> None:
+        """Make the series that an earlier release named be found by symbol."""
+        for key in self.series():
+            self._store.put(key.by_symbol, b"")
 
     def manifest(self, key: SeriesKey) -> Manifest:
         """Return a series as of now."""
@@ -275,10 +298,11 @@ class Catalog:
     def _announce(self, key: SeriesKey) -> None:
         if key in self._known and self._known[key].version:
             return
-        try:
-            self._store.put(f"names/{key.path}", b"", if_none_match="*")
-        except PreconditionFailedError:
-            pass
+        for name in (key.by_symbol, f"names/{key.path}"):
+            try:
+                self._store.put(name, b"", if_none_match="*")
+            except PreconditionFailedError:
+                pass
 
     def _advanced(self, key: SeriesKey, state: Manifest) -> Manifest:
         infos = list(self._entries(key, state.version))

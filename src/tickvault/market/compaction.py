@@ -11,9 +11,10 @@ from collections.abc import Callable, Sequence
 from typing import Literal, NamedTuple
 from uuid import uuid4
 
+from tickvault.errors import IntegrityError, InvalidInputError
 from tickvault.market.catalog import Catalog, Change, Manifest, Part, SeriesKey
 from tickvault.market.merging import merged_rows
-from tickvault.market.parts import PartFiles, PartWriter, write_cold
+from tickvault.market.parts import PartFiles, PartWriter, retrying, write_cold
 from tickvault.objects.protocol import Store
 
 Tier = Literal["warm", "cold"]
@@ -30,6 +31,8 @@ class CompactReport(NamedTuple):
     rows: int
     bytes_before: int
     bytes_after: int
+    failed: tuple[tuple[SeriesKey, str], ...] = ()
+    """Series that could not be read, and why: they are as they were."""
 
 
 class Compaction:
@@ -44,6 +47,7 @@ class Compaction:
     def run(
         self,
         keys: Sequence[SeriesKey],
+        prepare: Callable[[SeriesKey], object],
         before: str | None = None,
         progress: Callable[[int, int], None] | None = None,
     ) -> CompactReport:
@@ -51,21 +55,21 @@ class Compaction:
 
         Parameters
         ----------
+        prepare : callable
+            Called with each series before it is looked at.
         before : str, optional
             Only partitions that end before this day, ``YYYY-MM-DD``.
         """
         old: list[Part] = []
         new: list[Part] = []
+        failed: list[tuple[SeriesKey, str]] = []
         for done, key in enumerate(keys):
-            parts = self._catalog.manifest(key).live_parts
-            for partition in sorted({part.partition for part in parts}):
-                group = [part for part in parts if part.partition == partition]
-                if self._is_done(group) or (before is not None and not _ends_before(partition, before)):
-                    continue
-                made = self._replace(key, group)
-                if made is not None:
-                    old += group
-                    new.append(made)
+            try:
+                prepare(key)
+                self._compact(key, before, old, new)
+            except (IntegrityError, InvalidInputError) as error:
+                # The others are none the worse for it.
+                failed.append((key, str(error)))
             if progress is not None:
                 progress(done + 1, len(keys))
         return CompactReport(
@@ -75,7 +79,24 @@ class Compaction:
             sum(part.rows for part in new),
             sum(part.size_bytes for part in old),
             sum(part.size_bytes for part in new),
+            tuple(failed),
         )
+
+    def _compact(self, key: SeriesKey, before: str | None, old: list[Part], new: list[Part]) -> None:
+        for partition in sorted({part.partition for part in self._catalog.manifest(key).live_parts}):
+            if before is not None and not _ends_before(partition, before):
+                continue
+            group, made = retrying(lambda partition=partition: self._partition(key, partition))  # type: ignore[misc]
+            if made is not None:
+                old += group
+                new.append(made)
+
+    def _partition(self, key: SeriesKey, partition: str) -> tuple[list[Part], Part | None]:
+        """Compact a partition; None if there is nothing to do, or another process was first."""
+        group = [part for part in self._catalog.manifest(key).live_parts if part.partition == partition]
+        if not group or self._is_done(group):
+            return group, None
+        return group, self._replace(key, group)
 
     def _is_done(self, group: Sequence[Part]) -> bool:
         # What is cold stays cold until there is more to merge with it.

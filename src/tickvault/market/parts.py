@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -25,6 +25,8 @@ _WAITING_MAX = 8 * 1024 * 1024
 #: Parts kept open, and from how many on they are opened together.
 _OPEN_MAX = 4096
 _TOGETHER_MIN = 8
+_TRIES = 20
+Result = TypeVar("Result")
 
 
 class PartWriter:
@@ -126,6 +128,16 @@ def _described(
 
 class PartGoneError(IntegrityError):
     """A part is not there any more: a compaction replaced it, or somebody deleted it."""
+
+
+def retrying(call: Callable[[], Result]) -> Result:
+    """Do what reads parts, again where a compaction replaced one meanwhile; `call` looks at the manifest anew."""
+    for _ in range(_TRIES - 1):
+        try:
+            return call()
+        except PartGoneError:
+            continue
+    return call()
 
 
 class PartFiles:

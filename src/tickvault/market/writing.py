@@ -23,7 +23,7 @@ from tickvault.market.journal.journals import Journals, write_sorted
 from tickvault.market.journal.locked import Locked
 from tickvault.market.keyed import Matches, find_rows
 from tickvault.market.merging import merged_rows
-from tickvault.market.parts import PartFiles, PartWriter
+from tickvault.market.parts import PartFiles, PartGoneError, PartWriter, retrying
 from tickvault.market.reading import Reader, Wanted
 from tickvault.market.schema import TIME_NULL
 from tickvault.market.times import text_of
@@ -102,7 +102,7 @@ class SeriesWriter:
                     forget=start is None and end is None,
                 )
 
-            return self._commit(key, held, change, parts, sum(part.rows for part in parts))
+            return retrying(lambda: self._commit(key, held, change, parts, sum(part.rows for part in parts)))
 
     def correct(
         self, key: SeriesKey, columns: Columns | None, wanted: Columns, names: Sequence[str], published_ns: int
@@ -125,8 +125,7 @@ class SeriesWriter:
         """
         operation = "bust" if columns is None else "correct"
         with self._alone(key) as held:
-            state = self._catalog.manifest(key)
-            found = find_rows(self._files, self._hidden, state, wanted, names)
+            found = retrying(lambda: find_rows(self._files, self._hidden, self._catalog.manifest(key), wanted, names))
             _all_found(key, operation, wanted, names, found)
             name = f"hidden/{key.path}/{uuid4().hex[:16]}"
             self._store.put(name, pack_hidden(_by_source(found, published_ns)))
@@ -155,11 +154,7 @@ class SeriesWriter:
             raise NotFoundError(f"restore {key}: there is no version {version}; versions() lists them")
         view = View(found[0].committed_ns)
         with self._alone(key) as held:
-            state = self._catalog.manifest(key)
-            seen = [part for part in state.parts if view.sees(part)]
-            sources = {source for part in seen for source in self._files.open(part).about["sources"]}
-            groups = [[part for part in seen if part.partition == name] for name in sorted({p.partition for p in seen})]
-            parts = [made for group in groups if (made := self._copied(key, state, group, view)) is not None]
+            parts, sources = retrying(lambda: self._copies(key, view))
 
             def change(now: Manifest) -> Change:
                 rows = sum(part.rows for part in parts) - now.rows
@@ -168,6 +163,14 @@ class SeriesWriter:
                 return Change("restore", tuple(parts), gone=gone, rows=rows, forget=True, sources=kept)
 
             return self._commit(key, held, change, parts, sum(part.rows for part in parts))
+
+    def _copies(self, key: SeriesKey, view: View) -> tuple[list[Part], set[str]]:
+        """Write what a view sees of a series as a part for each partition; return them and the sources of the rows."""
+        state = self._catalog.manifest(key)
+        seen = [part for part in state.parts if view.sees(part)]
+        sources = {source for part in seen for source in self._files.open(part).about["sources"]}
+        groups = [[part for part in seen if part.partition == name] for name in sorted({p.partition for p in seen})]
+        return [made for group in groups if (made := self._copied(key, state, group, view)) is not None], sources
 
     def _copied(self, key: SeriesKey, state: Manifest, group: Sequence[Part], view: View) -> Part | None:
         """Write what is seen of a partition's parts as one, each row with its identity."""
@@ -238,6 +241,9 @@ class SeriesWriter:
 
         try:
             state = self._catalog.commit(key, noted)
+        except PartGoneError:
+            # Asked again, with the manifest as it is by then.
+            raise
         except BaseException:
             for part in parts:
                 self._store.delete(part.key)

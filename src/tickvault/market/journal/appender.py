@@ -54,12 +54,14 @@ class SeriesJournal:
         floor: Callable[[], Floor],
         on_roll: Callable[[SeriesKey], None],
         on_unsynced: Callable[[SeriesJournal], None],
+        on_open: Callable[[SeriesJournal], None],
     ) -> None:
         self.key = key
         self.place = place
         self.floor = floor
         self._on_roll = on_roll
         self._on_unsynced = on_unsynced
+        self._on_open = on_open
         self._unsynced = False
         self.mutex = threading.Lock()
         self._pid = 0
@@ -73,6 +75,7 @@ class SeriesJournal:
 
     def _open(self) -> None:
         """Open what a process needs of its own; again in a forked child, whose lock would be its parent's."""
+        self._on_open(self)
         self.folder = self.place.make_folder(self.key)
         self._lock = FileLock(os.path.join(self.folder, "lock"))
         self.state = StatePage(os.path.join(self.folder, "state"))
@@ -87,20 +90,39 @@ class SeriesJournal:
         self.mutex = threading.Lock()
         self._unsynced = False
 
+    @property
+    def is_open(self) -> bool:
+        """Whether it holds files open."""
+        return self._pid == os.getpid()
+
     def close(self) -> None:
-        """Close the files."""
+        """Close the files; the next append opens them again."""
         with self.mutex:
-            if self._pid == os.getpid():
-                self._let_go()
-                self.state.close()
-                self._lock.close()
-            self._pid = 0
+            self._close()
+
+    def close_if_idle(self) -> None:
+        """Close the files unless somebody appends right now; for one that opens another, and holds its own mutex."""
+        if self.mutex.acquire(blocking=False):
+            try:
+                self._close()
+            finally:
+                self.mutex.release()
+
+    def _close(self) -> None:
+        if self._pid == os.getpid():
+            if self._unsynced and self.fd >= 0:
+                self._unsynced = False
+                self.place.disk.sync(self.fd)
+            self._let_go()
+            self.state.close()
+            self._lock.close()
+        self._pid = 0
 
     def enter(self) -> Extent:
         """Take the series' lock, within `mutex`, and return how far the journal is valid."""
+        self.place.check_writable()
         if self._pid != os.getpid():
             self._open()
-        self.place.check_writable()
         self._lock.acquire()
         try:
             extent = self.state.read() if self.journal_id or self._known() else None
@@ -132,7 +154,7 @@ class SeriesJournal:
             finally:
                 held.give_back()
                 self.leave()
-        self.state.wake()
+            self.state.wake()
 
     # -- appending
 
@@ -152,7 +174,7 @@ class SeriesJournal:
                 appended, _ = self.write(extent, columns)
             finally:
                 self.leave()
-        self.state.wake()
+            self.state.wake()
         self.tell_roll()
         return appended
 

@@ -9,8 +9,11 @@ from __future__ import annotations
 import logging
 import os
 import queue
+import resource
 import threading
+from collections import OrderedDict
 from collections.abc import Callable
+from typing import TypeVar
 from uuid import uuid4
 
 import numpy as np
@@ -29,6 +32,9 @@ from tickvault.market.partition import partitions
 from tickvault.market.parts import PartWriter
 from tickvault.objects.protocol import Store
 
+#: Descriptors that a journal that is appended to and read takes, with a wide margin for all else.
+_FILES_EACH, _OPEN_MAX = 16, 4096
+Opened = TypeVar("Opened", SeriesJournal, JournalTail)
 _log = logging.getLogger("tickvault.market")
 
 
@@ -39,8 +45,9 @@ class Journals:
         self.place = place
         self._store = store
         self._catalog = catalog
-        self._appenders: dict[SeriesKey, SeriesJournal] = {}
-        self._tails: dict[SeriesKey, JournalTail] = {}
+        # The one used longest ago first: beyond a share of the files that a process may have open, those are closed.
+        self._appenders: OrderedDict[SeriesKey, SeriesJournal] = OrderedDict()
+        self._tails: OrderedDict[SeriesKey, JournalTail] = OrderedDict()
         self._mutex = threading.Lock()
         self._complete: queue.SimpleQueue[SeriesKey | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
@@ -58,17 +65,25 @@ class Journals:
 
     def appender(self, key: SeriesKey) -> SeriesJournal:
         """Return the journal of a series, for writing."""
-        found = self._appenders.get(key)
-        if found is None:
+        if key not in self._appenders:
             self._catalog.announce(key)
-            with self._mutex:
-                found = self._appenders.get(key)
-                if found is None:
-                    found = SeriesJournal(
-                        self.place, key, lambda: self.floor(key), self._on_complete, self._syncer.note
-                    )
-                    self._appenders[key] = found
+        with self._mutex:
+            found = self._appenders.get(key)
+            if found is None:
+                found = SeriesJournal(
+                    self.place, key, lambda: self.floor(key), self._on_complete, self._syncer.note, self._on_open
+                )
+                self._appenders[key] = found
         return found
+
+    def _on_open(self, journal: SeriesJournal) -> None:
+        """Close those used longest ago where one more would be too many."""
+        with self._mutex:
+            if journal.key in self._appenders:
+                self._appenders.move_to_end(journal.key)
+            idle = [each for each in _beyond_limit(self._appenders) if each is not journal]
+        for each in idle:
+            each.close_if_idle()
 
     def tail(self, key: SeriesKey) -> JournalTail:
         """Return the journal of a series, for reading."""
@@ -76,7 +91,11 @@ class Journals:
             found = self._tails.get(key)
             if found is None:
                 found = self._tails[key] = JournalTail(self.place, key)
-            return found
+            self._tails.move_to_end(key)
+            idle = [tail for tail in _beyond_limit(self._tails) if not tail.waiters]
+        for tail in idle:
+            tail.close()
+        return found
 
     def unread(self, key: SeriesKey) -> list[Unread]:
         """Return the rows in a series' journal files; read the manifest after it, and leave out what that notes."""
@@ -199,6 +218,15 @@ class Journals:
                 tail.close()
             self._appenders.clear()
             self._tails.clear()
+
+
+def _beyond_limit(journals: OrderedDict[SeriesKey, Opened]) -> list[Opened]:
+    """Return open ones that are too many, those used longest ago."""
+    limit = min(max((resource.getrlimit(resource.RLIMIT_NOFILE)[0] - 128) // _FILES_EACH, 8), _OPEN_MAX)
+    if len(journals) <= limit:
+        return []
+    opened = [journal for journal in journals.values() if journal.is_open]
+    return opened[: max(len(opened) - limit, 0)]
 
 
 def write_sorted(

@@ -48,6 +48,7 @@ class Subscription:
         with journals.appender(key).locked() as held:
             following = held.extent.next_sequence
         self._tail = journals.tail(key)
+        self._tail.waiters += 1
         self.next_sequence = following if from_sequence is None else from_sequence
         self._ready: deque[Table] = deque()
         self._open = True
@@ -66,7 +67,9 @@ class Subscription:
 
     def close(self) -> None:
         """End the subscription; an iteration over it ends."""
-        self._open = False
+        if self._open:
+            self._open = False
+            self._tail.waiters -= 1
 
     def __iter__(self) -> Iterator[Table]:
         """Yield batches, waiting for each, until the subscription is closed."""

@@ -42,6 +42,8 @@ class JournalTail:
         self._state: StatePage | None = None
         self._boot_id = b""
         self._mutex = threading.Lock()
+        self.waiters = 0
+        """Subscriptions that sleep on the page: it is not closed under them."""
 
     def after_fork(self) -> None:
         """Begin anew in a forked child: a thread of the parent may have been in the middle of something."""
@@ -67,14 +69,20 @@ class JournalTail:
                 found for file in files if file.next_sequence > sequence for found in file.rows_from(sequence)
             ]
 
+    @property
+    def is_open(self) -> bool:
+        """Whether it holds files open."""
+        return self._state is not None or bool(self._files)
+
     def close(self) -> None:
-        """Close the files."""
-        for file in self._files.values():
-            file.close()
-        self._files.clear()
-        if self._state is not None:
-            self._state.close()
-            self._state = None
+        """Close the files; the next look opens them again."""
+        with self._mutex:
+            for file in self._files.values():
+                file.close()
+            self._files.clear()
+            if self._state is not None:
+                self._state.close()
+                self._state = None
 
     @property
     def exists(self) -> bool:

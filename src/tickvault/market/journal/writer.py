@@ -142,7 +142,7 @@ class Writer:
                 appended = self._fast(plan, values, extent) or self._slow(plan, values, extent)
             finally:
                 journal.leave()
-        journal.state.wake()
+            journal.state.wake()
         if journal.rolled:
             journal.tell_roll()
         return appended

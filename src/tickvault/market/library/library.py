@@ -12,6 +12,7 @@ from weakref import WeakSet
 import msgpack
 
 from tickvault.errors import InvalidInputError, PreconditionFailedError
+from tickvault.market.catalog import Catalog
 from tickvault.market.journal.place import Place
 from tickvault.market.library.changing import Changing
 from tickvault.market.library.contents import Contents
@@ -21,6 +22,7 @@ from tickvault.market.library.upkeep import Upkeep
 from tickvault.objects.protocol import Store
 
 _FORMAT = 1
+_SAID = {"format": _FORMAT, "by_symbol": True}
 _libraries: WeakSet[Library] = WeakSet()
 
 
@@ -46,7 +48,7 @@ class Library(Filling, Changing, Reads, Contents, Upkeep):
             A newer release made it.
         """
         try:
-            store.put("library", msgpack.packb({"format": _FORMAT}), if_none_match="*")
+            store.put("library", msgpack.packb(_SAID), if_none_match="*")
         except PreconditionFailedError:
             found = msgpack.unpackb(bytes(store.get("library")))
             if found["format"] > _FORMAT:
@@ -54,6 +56,9 @@ class Library(Filling, Changing, Reads, Contents, Upkeep):
                     f"library {name} was made by a newer release (format {found['format']}, and this one knows "
                     f"{_FORMAT}); upgrade TickVault"
                 ) from None
+            if not found.get("by_symbol"):
+                Catalog(store).index_symbols()
+                store.put("library", msgpack.packb(_SAID))
         return cls(store, name, place)
 
     def _after_fork(self) -> None:

@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 import msgpack
 
-from tickvault.errors import AlreadyExistsError, InvalidInputError, PreconditionFailedError
+from tickvault.errors import AlreadyExistsError, InvalidInputError, NotFoundError, PreconditionFailedError
 from tickvault.market.compaction import Compaction, CompactReport, Tier
 from tickvault.market.library.state import LibraryState
 from tickvault.market.times import text_of, to_ns
@@ -69,11 +69,11 @@ class Upkeep(LibraryState):
         if tier not in ("cold", "warm"):
             raise InvalidInputError(f"compact: tier is 'cold' or 'warm', not {tier!r}")
         keys = self._catalog.series(symbol, schema, venue)
-        if self._journals is not None:
-            for key in keys:
-                self._journals.flush(key)
+        if symbol is not None and not keys:
+            raise NotFoundError(f"compact {symbol}: library {self.name} has no such series")
         before = None if older_than is None else text_of(to_ns(older_than, "older_than"))[:10]
-        return Compaction(self._store, self._catalog, self._files, tier).run(keys, before, progress)
+        prepare = self._journals.flush if self._journals is not None else lambda key: 0
+        return Compaction(self._store, self._catalog, self._files, tier).run(keys, prepare, before, progress)
 
     def prune(
         self, symbol: str | None = None, schema: str | None = None, *, before: Any = None, venue: str | None = None

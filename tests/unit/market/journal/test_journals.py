@@ -486,6 +486,60 @@ def test_a_reader_goes_on_while_its_file_is_compacted(ticks: Library) -> None:
     assert held["trade_id"].tolist() == list(range(1000))
 
 
+def test_changes_beside_compactions_do_not_speak_of_backups(vault: tv.Vault, ticks: Library) -> None:
+    """A correction that met a part that a compaction had just replaced told people to restore a backup."""
+    ticks.append("ES", "trades", made(*range(200)))
+    stop = threading.Event()
+    wrong: list[Exception] = []
+
+    def repeat(what: Any) -> None:
+        with tv.open(vault.path) as own:
+            mine = Library.open(own["library-live"], "live", ticks._journals.place)  # type: ignore[union-attr]
+            number = 0
+            while not stop.is_set():
+                try:
+                    what(mine, number)
+                except Exception as error:
+                    wrong.append(error)
+                number += 1
+            mine.close()
+
+    works = (
+        lambda mine, number: mine.compact(tier=("warm", "cold")[number % 2]),
+        lambda mine, number: mine.compact(tier="cold"),
+        lambda mine, number: mine.correct("ES", "trades", {"trade_id": [number % 200], "price": [1.0]}, "trade_id"),
+        lambda mine, number: mine.update("ES", "trades", made(5), DAY + 5 * SECOND, DAY + 5 * SECOND + 1),
+    )
+    threads = [threading.Thread(target=repeat, args=(work,)) for work in works]
+    for thread in threads:
+        thread.start()
+    time.sleep(4)
+    stop.set()
+    for thread in threads:
+        thread.join()
+    assert wrong == []
+    assert ids(ticks) == list(range(200))
+
+
+def test_one_series_that_cannot_be_read_does_not_keep_the_others_from_being_compacted(
+    vault: tv.Vault, ticks: Library
+) -> None:
+    for symbol in ("A", "B"):
+        ticks.append(symbol, "trades", made(*range(100)))
+    (file,) = (Path(vault.path) / "journals").rglob("LOCAL+A+trades/*.journal")
+    data = bytearray(file.read_bytes())
+    data[4096 + 400] ^= 1
+    file.write_bytes(data)
+    report = ticks.compact()
+    assert [str(key) for key, _ in report.failed] == ["LOCAL/A/trades"]
+    assert report.rows == 100
+    assert ids_of(ticks, "B") == list(range(100))
+
+
+def ids_of(ticks: Library, symbol: str) -> list[int]:
+    return ticks.read(symbol, "trades")["trade_id"].tolist()
+
+
 def test_a_backup_holds_the_live_rows(vault: tv.Vault, ticks: Library, tmp_path: Path) -> None:
     ticks.append("ES", "trades", made(1, 2))
     ticks.compact()
@@ -514,6 +568,35 @@ def test_a_damaged_journal_is_told_and_the_rest_is_read(vault: tv.Vault, ticks: 
         with pytest.raises(tv.IntegrityError, match="were acknowledged"):
             ids(again.library("live"))
         assert len(again.library("live").read("NQ", "trades")) == 1
+
+
+def test_a_process_may_have_more_live_series_than_files(vault: tv.Vault, ticks: Library) -> None:
+    """Each series kept eight descriptors open, so that a process ended at its 202nd."""
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    already = len(os.listdir("/proc/self/fd"))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(already + 330, hard), hard))
+    try:
+        symbols = [f"S{number:03d}" for number in range(150)]
+        writers = [ticks.writer(symbol, "trades") for symbol in symbols]
+        for round_ in range(2):
+            for writer in writers:
+                writer.append(ts_event=DAY + round_, trade_id=round_)
+        assert len(ticks.read(symbols, "trades")) == 300
+        assert ticks.compact(tier="warm").failed == ()
+        stats = [ticks.stat(symbol, "trades") for symbol in symbols]
+        assert [(stat.rows, stat.live_rows, stat.parts) for stat in stats] == [(2, 0, 1)] * 150
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_a_writer_of_a_closed_vault_says_so(vault: tv.Vault, ticks: Library) -> None:
+    writer = ticks.writer("ES", "trades")
+    writer.append(ts_event=DAY)
+    vault.close()
+    with pytest.raises(tv.ClosedError, match="was closed; open it again"):
+        writer.append(ts_event=DAY)
 
 
 def reboot(vault: tv.Vault) -> None:
