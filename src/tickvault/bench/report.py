@@ -201,7 +201,9 @@ def _rounded(value: float | None) -> float | None:
 def _number(value: float | None) -> str:
     if value is None:
         return ""
-    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.1f}"
+    if abs(value) >= 1000:
+        return f"{value:,.0f}"
+    return f"{value:.1f}" if abs(value) >= 10 else f"{value:.4g}"
 
 
 def _with_unit(value: float | None, unit: str) -> str:

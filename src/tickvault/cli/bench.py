@@ -7,12 +7,14 @@ exit status says whether the run worked, not whether the goals were met.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 import click
 
 from tickvault.cli import terminal
 from tickvault.cli.options import F, help_without_command, json_option
+from tickvault.errors import InvalidInputError
 
 if TYPE_CHECKING:
     from tickvault.bench.report import Report
@@ -27,6 +29,7 @@ def bench(context: click.Context) -> None:
     Examples:
       tickvault bench embedded
       tickvault bench s3 --json
+      tickvault bench market --data market-data
     """
     help_without_command(context)
 
@@ -76,6 +79,34 @@ def s3(folder: str | None, quick: bool, as_json: bool) -> None:
     from tickvault.bench.s3 import run_s3
 
     _report(run_s3, folder, quick, as_json)
+
+
+@bench.command()
+@click.option(
+    "--data",
+    metavar="DIR",
+    envvar="TICKVAULT_MARKET_DATA",
+    show_envvar=True,
+    help="Folder of real market data; without it simulated rows stand in where they can.",
+)
+@_bench_options
+def market(folder: str | None, quick: bool, as_json: bool, data: str | None) -> None:
+    """Measure the market library.
+
+    Bytes a row, decoding, live appends and subscribers, warm and cold reads, joins, books. Beside each figure stands
+    the raw limit of the same run, or a rival: Parquet, polars, and ArcticDB when it is installed.
+
+    \b
+    Examples:
+      tickvault bench market --quick
+      tickvault bench market --data market-data --json
+    """
+    try:
+        from tickvault.bench.market.run import run_market
+    except ImportError as error:
+        raise InvalidInputError(f"bench market: {error}; install the extra: pip install 'tickvault[market]'") from error
+
+    _report(partial(run_market, data=data), folder, quick, as_json)
 
 
 def _report(run: Callable[..., Report], folder: str | None, quick: bool, as_json: bool) -> None:

@@ -27,6 +27,7 @@ with its commit time.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 from typing import Any, NamedTuple
 from urllib.parse import quote, unquote
 
@@ -54,16 +55,21 @@ class SeriesKey(NamedTuple):
     @property
     def path(self) -> str:
         """The part of object keys that stands for it; symbols may hold any letter."""
-        return "/".join(quote(word, safe="") for word in self)
+        return _path_of(self)
 
     @property
     def by_symbol(self) -> str:
         """The key of the object that lets it be found by its symbol."""
-        return "symbols/" + "/".join(quote(word, safe="") for word in (self.symbol, self.schema, self.venue))
+        return "symbols/" + _path_of((self.symbol, self.schema, self.venue))
 
     def __str__(self) -> str:
         """Name it for people."""
         return f"{self.venue}/{self.symbol}/{self.schema}"
+
+
+@lru_cache(maxsize=65_536)
+def _path_of(words: tuple[str, ...]) -> str:
+    return "/".join(quote(word, safe="") for word in words)
 
 
 class Part(NamedTuple):
@@ -184,6 +190,7 @@ class Catalog:
         self._store = store
         self.clock = clock or SystemClock()
         self._known: dict[SeriesKey, Manifest] = {}
+        self._versions: dict[SeriesKey, tuple[Manifest, tuple[Version, ...]]] = {}
         #: Told which parts another process's compaction has deleted.
         self.on_drop: Callable[[list[str]], None] = lambda keys: None
 
@@ -235,13 +242,17 @@ class Catalog:
 
     def versions(self, key: SeriesKey) -> list[Version]:
         """Return the commits to a series, the newest first."""
-        state = EMPTY
-        made = []
-        for info in self._entries(key, 0):
+        # Entries never change: what was read once is known.
+        state, made = self._versions.get(key, (EMPTY, ()))
+        fresh = []
+        for info in self._entries(key, state.version):
             entry = self._read(info)
             state = _applied(state, entry, info)
-            made.append(Version(state.version, state.commit, state.stamp, entry["operation"], state.rows))
-        return made[::-1]
+            fresh.append(Version(state.version, state.commit, state.stamp, entry["operation"], state.rows))
+        if fresh:
+            made = (*fresh[::-1], *made)
+            self._versions[key] = (state, made)
+        return list(made)
 
     def commit(self, key: SeriesKey, change: Callable[[Manifest], Change | None]) -> Manifest:
         """Change a series.

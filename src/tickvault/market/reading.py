@@ -76,7 +76,7 @@ class Reader:
         """Return the rows of a series as of a manifest and what was not in it yet."""
         found = [self._of_part(manifest, part, wanted) for part in self._touched(manifest, wanted)]
         for file in unread(journal, manifest):
-            found += [_of_rows(rows, wanted) for rows in file.rows]
+            found += [_of_rows(rows, wanted) for rows in file.rows if _overlaps(rows, wanted)]
         pieces = [piece for piece in found if len(piece.keys)]
         if pieces:
             return pieces
@@ -176,12 +176,16 @@ def _chosen(columns: Columns, names: Sequence[str] | None) -> Columns:
     return made
 
 
+def _overlaps(rows: Rows, wanted: Wanted) -> bool:
+    return (wanted.start is None or rows.last_ns >= wanted.start) and (wanted.end is None or rows.first_ns < wanted.end)
+
+
 def _of_rows(rows: Rows, wanted: Wanted) -> Sorted:
     view = wanted.view
     count = len(rows.stamps) if view.stamp is None else int(np.searchsorted(rows.stamps, view.stamp, "right"))
     columns = _chosen(rows.columns, wanted.columns).take(slice(0, count))
     stamps, times = rows.stamps[:count], columns.ts_index
-    if (times[1:] < times[:-1]).any():
+    if not rows.in_order and (times[1:] < times[:-1]).any():
         order = np.argsort(times, kind="stable")
         columns, stamps, times = columns.take(order), stamps[order], times[order]
     end = wanted.end

@@ -5,6 +5,7 @@ Invariants: see `codec.cold`.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -22,6 +23,7 @@ from tickvault.market.schema import TIME_NULL, Schema
 
 #: Rows below which threads cost more than they save.
 _ROWS_FOR_THREADS = 32_768
+_ENDS_KEPT = 4
 _TERMS, _MASKS = frozenset(map(int, Term)), frozenset(map(int, Mask))
 
 
@@ -44,6 +46,8 @@ class ColdFile:
         self.footer = footer
         self._places = {info.column.name: place for place, info in enumerate(footer.columns)}
         self.blocks = _blocks(footer)
+        # Of the ends of a range: what told the range is read next.
+        self._ends: OrderedDict[int, Array] = OrderedDict()
 
     @property
     def schema(self) -> Schema:
@@ -59,6 +63,14 @@ class ColdFile:
     def about(self) -> Mapping[str, Any]:
         """What the writer said of the file."""
         return self.footer.about
+
+    @property
+    def _time_place(self) -> int:
+        """The place of the column that is `ts_index` throughout; -1 if it is made of two."""
+        received, happened = self._places.get("ts_recv", -1), self._places.get("ts_event", -1)
+        if received < 0:
+            return happened
+        return received if happened < 0 or not self.footer.columns[received].null_count else -1
 
     def rows(self, start_ns: int | None = None, end_ns: int | None = None) -> slice | Array:
         """Return which rows have their `ts_index` in [start_ns, end_ns): a slice, or int64 positions.
@@ -159,6 +171,14 @@ class ColdFile:
                     raise damaged(f"column {info.column.name} in block {number} does not match its checksum")
 
     def _times(self, block: Block) -> Array:
+        found = self._ends.get(block.start)
+        if found is None:
+            found = self._ends[block.start] = self._decoded_times(block)
+            while len(self._ends) > _ENDS_KEPT:
+                self._ends.popitem(last=False)
+        return found
+
+    def _decoded_times(self, block: Block) -> Array:
         decoder = BlockDecoder(self._view, self.footer.columns, block.chunks, block.row_count)
         received, happened = self._places.get("ts_recv"), self._places.get("ts_event")
         if received is None:
@@ -200,6 +220,11 @@ class ColdFile:
 
     def _decode(self, decoder: BlockDecoder, block: Block, place: int, chosen: slice | Array, array: Array) -> None:
         start, end = block.start, block.start + block.row_count
+        known = self._ends.get(start) if place == self._time_place and isinstance(chosen, slice) else None
+        if known is not None and isinstance(chosen, slice):
+            low, high = max(start, chosen.start), min(end, chosen.stop)
+            array[low - chosen.start : high - chosen.start] = known[low - start : high - start]
+            return
         if not isinstance(chosen, slice):
             into = np.flatnonzero((chosen >= start) & (chosen < end))
             array[into] = decoder.column(place)[chosen[into] - start]

@@ -27,7 +27,7 @@ from tickvault.market.columns import Array
 from tickvault.market.schema import BID, Column, Kind
 
 #: Rows of a sample: two stretches, at a quarter and at three quarters of the block.
-_SAMPLE_ROWS = 16_384
+_SAMPLE_ROWS = 8_192
 #: What an alternative must save of the sample to be worth its work in decoding.
 _WORTH = 0.98
 #: The share of zeros from which a size's zeros are told by a mask.

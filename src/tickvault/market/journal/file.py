@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgpack
 import numpy as np
@@ -17,7 +17,7 @@ from tickvault.errors import IntegrityError
 from tickvault.market.columns import Array, Columns
 from tickvault.market.journal.format import HEADER_SIZE, FileHeader, Frame, FrameKind, Layout, Stray, frame_at, strays
 from tickvault.market.journal.kernels import FRAME_WORDS, HAS_WALK, gather, spread, walk
-from tickvault.market.schema import CODE_NULL, Kind, Schema, schema_of
+from tickvault.market.schema import CODE_NULL, PRICE_NULL, TIME_NULL, Kind, Schema, schema_of
 from tickvault.seam.disk import Disk
 
 _FRAMES_AT_ONCE = 4096
@@ -31,6 +31,11 @@ class Rows(NamedTuple):
     """Commit time of each, int64 ns."""
     sequence: int
     """Of the first."""
+    in_order: bool = False
+    """Whether `ts_index` never goes back; False where nobody looked."""
+    first_ns: int = TIME_NULL
+    """Smallest `ts_index`, and the largest."""
+    last_ns: int = PRICE_NULL
 
 
 class Elsewhere(NamedTuple):
@@ -63,6 +68,7 @@ class JournalFile:
         self.stamp = self.header.stamp
         self.layouts: dict[int, Layout] = {}
         self.words: dict[str, dict[str, int]] = {}
+        self._texts: dict[str, list[str]] | None = None
         self.stretches: list[_Stretch | Elsewhere] = []
 
     def close(self) -> None:
@@ -87,9 +93,10 @@ class JournalFile:
         begun = self.end
         if end is not None and end <= begun:
             return False
-        size = self._disk.size(self._fd)
-        if size > len(self._map):
-            self._map = self._disk.map(self._fd, size)
+        if end is None or end > len(self._map):
+            size = self._disk.size(self._fd)
+            if size > len(self._map):
+                self._map = self._disk.map(self._fd, size)
         limit = len(self._map) if end is None else min(end, len(self._map))
         while self.end < limit:
             frames = self._walk(limit)
@@ -129,28 +136,32 @@ class JournalFile:
             )
 
     def _walk(self, limit: int) -> Array:
-        frames = np.empty((_FRAMES_AT_ONCE, FRAME_WORDS), np.int64)
-        data = np.frombuffer(self._map, np.uint8)
         if HAS_WALK and limit - self.end > 4096:
+            data = np.frombuffer(self._map, np.uint8)
+            frames = np.empty((_FRAMES_AT_ONCE, FRAME_WORDS), np.int64)
             count, self.end, self.next_sequence = walk(
                 data.ctypes.data, self.end, limit, self._seed, self.next_sequence, int(FrameKind.ROWS), frames
             )
             return frames[:count]
         # A few frames: the kernel's call would cost more than they do.
-        count, view = 0, memoryview(self._map)
-        while count < _FRAMES_AT_ONCE:
-            found = frame_at(view, self.end, limit, self._seed, self.next_sequence)
-            if found is None:
-                break
-            frames[count] = found
-            count += 1
+        few, view = [], memoryview(self._map)
+        while (found := frame_at(view, self.end, limit, self._seed, self.next_sequence)) is not None:
+            few.append(found)
             self.end = found.end
             if found.kind >= FrameKind.ROWS:
                 self.next_sequence += found.row_count
-        return frames[:count]
+            if len(few) == _FRAMES_AT_ONCE:
+                break
+        return np.array(few, np.int64).reshape(-1, FRAME_WORDS)
 
     def _take(self, frames: Array) -> None:
         self.stamp = max(self.stamp, int(frames[-1, 6]))
+        if len(frames) == 1:
+            if int(frames[0, 1]) == FrameKind.ROWS:
+                self._take_rows(frames)
+            else:
+                self._take_one(Frame(*frames[0].tolist()))
+            return
         kinds = frames[:, 1]
         layouts = frames[:, 2]
         cuts = np.flatnonzero((np.diff(kinds) != 0) | (np.diff(layouts) != 0)) + 1
@@ -173,6 +184,7 @@ class JournalFile:
                 known = self.words.setdefault(name, {})
                 for word in added:
                     known.setdefault(word, len(known))
+            self._texts = None
         elif frame.kind == FrameKind.PARTS:
             self.stretches.append(Elsewhere(frame.sequence, frame.row_count, tuple(payload)))
         else:
@@ -190,24 +202,32 @@ class JournalFile:
         if not isinstance(last, _Stretch) or last.layout != layout:
             last = _Stretch(layout, int(frames[0, 5]))
             self.stretches.append(last)
-        last.add(np.frombuffer(self._map, np.uint8), np.ascontiguousarray(frames))
+        last.add(self._map, np.ascontiguousarray(frames))
 
     def rows(self) -> list[Rows]:
         """Return all rows taken in so far, in stretches of one layout."""
-        dictionaries = {name: list(words) for name, words in self.words.items()}
+        dictionaries = self._dictionaries()
         return [
-            Rows(stretch.columns(self.schema, dictionaries), stretch.stamps, stretch.sequence)
+            Rows(
+                stretch.columns(self.schema, dictionaries),
+                stretch.stamps,
+                stretch.sequence,
+                stretch.in_order,
+                stretch.first_ns,
+                stretch.last_ns,
+            )
             for stretch in self.stretches
             if isinstance(stretch, _Stretch)
         ]
 
-    def elsewhere(self) -> list[Elsewhere]:
-        """Return the rows that lie in files of columns."""
-        return [stretch for stretch in self.stretches if isinstance(stretch, Elsewhere)]
+    def _dictionaries(self) -> dict[str, list[str]]:
+        if self._texts is None:
+            self._texts = {name: list(words) for name, words in self.words.items()}
+        return self._texts
 
     def rows_from(self, sequence: int) -> list[Rows | Elsewhere]:
         """Return what was taken in from a sequence on, in its order."""
-        dictionaries = {name: list(words) for name, words in self.words.items()}
+        dictionaries = self._dictionaries()
         found: list[Rows | Elsewhere] = []
         for stretch in self.stretches:
             if isinstance(stretch, Elsewhere):
@@ -216,9 +236,7 @@ class JournalFile:
                 continue
             skip = max(sequence - stretch.sequence, 0)
             if skip < stretch.count:
-                columns = stretch.columns(self.schema, dictionaries)
-                if skip:
-                    columns = columns.take(slice(skip, None))
+                columns = stretch.columns(self.schema, dictionaries, skip)
                 found.append(Rows(columns, stretch.stamps[skip:], stretch.sequence + skip))
         return found
 
@@ -232,22 +250,67 @@ class _Stretch:
         self.count = 0
         self._arrays = [np.empty(0, column.dtype) for column in layout.columns]
         self._stamps = np.empty(0, np.int64)
+        self.in_order = True
+        self.first_ns, self.last_ns = PRICE_NULL, TIME_NULL
+        self._names = [column.name for column in layout.columns]
+        self._most_code = {column.name: CODE_NULL for column in layout.columns if column.kind is Kind.CODE}
 
     @property
     def stamps(self) -> Array:
         return _read_only(self._stamps[: self.count])
 
-    def add(self, data: Array, frames: Array) -> None:
+    def add(self, data: Any, frames: Array) -> None:
+        start = self.count
+        if len(frames) == 1:
+            end = self._add_one(data, frames[0].tolist())
+        else:
+            end = self._add_many(np.frombuffer(data, np.uint8), frames)
+        self._note(start, end)
+        self.count = end
+
+    def _add_one(self, data: Any, frame: list[int]) -> int:
+        """Take one frame in, which costs less than the kernels' calls."""
+        at, rows = frame[0], frame[3]
+        start, end = self.count, self.count + rows
+        self._make_room(end)
+        for array in self._arrays:
+            array[start:end] = np.frombuffer(data, array.dtype, rows, at)
+            at += rows * array.dtype.itemsize
+        self._stamps[start:end] = frame[6]
+        return end
+
+    def _add_many(self, data: Array, frames: Array) -> int:
         total = int(frames[:, 3].sum())
-        self._make_room(self.count + total)
         start, end = self.count, self.count + total
+        self._make_room(end)
         prefix = 0
         for array in self._arrays:
             width = array.dtype.itemsize
             gather(data, frames, prefix, width, array[start:end].view(np.uint8))
             prefix += width
         spread(frames, self._stamps[start:end])
-        self.count = end
+        return end
+
+    def _note(self, start: int, end: int) -> None:
+        """Keep what is known of the times, and how far codes reach, so that a read need not look at all rows again."""
+        named = dict(zip(self._names, self._arrays, strict=True))
+        received, happened = named.get("ts_recv"), named.get("ts_event")
+        times = (happened if received is None else received)[start:end]  # type: ignore[index]
+        if received is not None and happened is not None and (times == TIME_NULL).any():
+            times = np.where(times == TIME_NULL, happened[start:end], times)
+        before = self.last_ns if start else TIME_NULL
+        if len(times) == 1:
+            only = int(times[0])
+            self.in_order = self.in_order and only >= before
+            self.first_ns, self.last_ns = min(self.first_ns, only), max(self.last_ns, only)
+            for name in self._most_code:
+                self._most_code[name] = max(self._most_code[name], int(named[name][start]))
+            return
+        self.in_order = self.in_order and int(times[0]) >= before and not (times[1:] < times[:-1]).any()
+        self.first_ns = min(self.first_ns, int(times.min()))
+        self.last_ns = max(self.last_ns, int(times.max()))
+        for name in self._most_code:
+            self._most_code[name] = max(self._most_code[name], int(named[name][start:end].max()))
 
     def _make_room(self, count: int) -> None:
         if count <= len(self._stamps):
@@ -257,19 +320,17 @@ class _Stretch:
         self._arrays = [_grown(array, self.count, room) for array in self._arrays]
         self._stamps = _grown(self._stamps, self.count, room)
 
-    def columns(self, schema: Schema, dictionaries: dict[str, list[str]]) -> Columns:
+    def columns(self, schema: Schema, dictionaries: dict[str, list[str]], skip: int = 0) -> Columns:
         made = Columns.__new__(Columns)
         made.schema = schema
         made.arrays = {
-            column.name: _read_only(array[: self.count])
-            for column, array in zip(self.layout.columns, self._arrays, strict=True)
+            name: _read_only(array[skip : self.count]) for name, array in zip(self._names, self._arrays, strict=True)
         }
         made.dictionaries = {
             column.name: dictionaries.get(column.name, []) for column in self.layout.columns if column.kind is Kind.CODE
         }
         for name, words in made.dictionaries.items():
-            codes = made.arrays[name]
-            if self.count and not CODE_NULL <= int(codes.min()) <= int(codes.max()) < len(words):
+            if self._most_code[name] >= len(words):
                 raise IntegrityError(f"journal: column {name} has codes beyond its {len(words)} strings")
         made.extensions = self.layout.extensions(schema)
         made.size_scale, made.turnover_scale = self.layout.size_scale, self.layout.turnover_scale

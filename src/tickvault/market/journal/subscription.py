@@ -112,7 +112,7 @@ class Subscription:
         if extent is not None and extent.next_sequence <= self.next_sequence:
             return
         for _ in range(_TRIES):
-            first, found = self._tail.rows_from(self.next_sequence)
+            first, found = self._tail.rows_from(self.next_sequence, extent)
             try:
                 if not found or first > self.next_sequence:
                     # What lay before the journal's first file is in parts by now.

@@ -60,10 +60,10 @@ class JournalTail:
                 for file in self.files()
             ]
 
-    def rows_from(self, sequence: int) -> tuple[int, list[Rows | Elsewhere]]:
-        """Return (the first sequence that lies in files, rows from a sequence on)."""
+    def rows_from(self, sequence: int, extent: Extent | None = None) -> tuple[int, list[Rows | Elsewhere]]:
+        """Return (the first sequence that lies in files, rows from a sequence on), as far as the page said."""
         with self._mutex:
-            files = self.files()
+            files = self.files(extent)
             first = files[0].header.base if files else 0
             return first, [
                 found for file in files if file.next_sequence > sequence for found in file.rows_from(sequence)
@@ -103,8 +103,8 @@ class JournalTail:
             return None
         return self.state.read()
 
-    def files(self) -> list[JournalFile]:
-        """Return the files, the oldest first, each read up to its valid end."""
+    def files(self, extent: Extent | None = None) -> list[JournalFile]:
+        """Return the files, the oldest first, each read up to its valid end, or up to what the page said before."""
         if not self.exists:
             # A vault that was restored has files, and no page.
             try:
@@ -112,7 +112,7 @@ class JournalTail:
             except FileNotFoundError:
                 return []
             return self._advanced(bases, None)
-        extent = self.extent()
+        extent = extent or self.extent()
         if extent is not None and extent.base in self._files and len(self._files) == 1:
             # The common case: the file that is appended to is the only one, and no directory need be read.
             file = self._files[extent.base]

@@ -61,15 +61,14 @@ class Contents(LibraryState):
         journal = self._unread(key)
         state = self._catalog.manifest(key)
         live = [rows for file in unread(journal, state) for rows in file.rows if len(rows.stamps)]
-        times = [rows.columns.ts_index for rows in live]
         parts = state.live_parts
-        live_count = sum(map(len, times))
+        live_count = sum(len(rows.stamps) for rows in live)
         return SeriesStat(
             *key,
             rows=state.rows + live_count,
             size_bytes=sum(part.size_bytes for part in parts),
-            first_ns=min([*(part.first_ns for part in parts), *(int(each.min()) for each in times)], default=0),
-            last_ns=max([*(part.last_ns for part in parts), *(int(each.max()) for each in times)], default=0),
+            first_ns=min([*(part.first_ns for part in parts), *(rows.first_ns for rows in live)], default=0),
+            last_ns=max([*(part.last_ns for part in parts), *(rows.last_ns for rows in live)], default=0),
             partitions=len({part.partition for part in parts}),
             parts=len(parts),
             versions=state.version,
