@@ -197,9 +197,9 @@ def _digits(values: Given, told: str) -> int:
 
 def _decimals(values: Given, digits: int, finer: int, null: int, told: str) -> Array:
     """Return int64 in units of 10**-digits; integers are multiplied by `finer`."""
-    absent = values.absent()
     if values.kind in "iu":
         return _scaled(values, finer, null, told)
+    absent = values.absent()
     if values.kind == "O" and all(isinstance(v, Decimal) for v in values.values[~absent]):
         made = [
             null if a else int((v * 10**digits).to_integral_value()) for v, a in zip(values.values, absent, strict=True)
@@ -223,6 +223,8 @@ def _decimals(values: Given, digits: int, finer: int, null: int, told: str) -> A
 
 
 def _scaled(values: Given, factor: int, null: int, told: str) -> Array:
+    if values.nulls is None and factor == 1 and values.values.dtype == np.int64:
+        return np.ascontiguousarray(values.values)
     absent = values.absent()
     numbers = values.values
     known = numbers[~absent]
@@ -245,13 +247,13 @@ def _digits_kept(numbers: Array, digits: int) -> int:
 
 
 def _times(values: Given, told: str) -> Array:
-    absent = values.absent()
     if not len(values):
         return np.empty(0, np.int64)
-    if values.kind == "M":
-        return np.where(absent, TIME_NULL, values.values.view(np.int64))
     if values.kind in "iu":
         return _scaled(values, 1, TIME_NULL, told)
+    absent = values.absent()
+    if values.kind == "M":
+        return np.where(absent, TIME_NULL, values.values.view(np.int64))
     if values.kind == "O":
         return np.array(
             [TIME_NULL if a else to_ns(v, told) for v, a in zip(values.values, absent, strict=True)], np.int64
@@ -260,6 +262,8 @@ def _times(values: Given, told: str) -> Array:
 
 
 def _letters(values: Given, told: str) -> Array:
+    if values.nulls is None and values.values.dtype == np.uint8:
+        return np.ascontiguousarray(values.values)
     absent = values.absent()
     if values.kind in "iu":
         known = values.values[~absent]
@@ -303,6 +307,8 @@ def check_text(word: str, told: str) -> None:
 
 
 def _whole(values: Given, column: Column, told: str) -> Array:
+    if values.nulls is None and values.values.dtype == column.dtype:
+        return np.ascontiguousarray(values.values)
     limits = np.iinfo(column.dtype)
     absent = values.absent()
     none = column.null if column.kind is not Kind.FLAGS else 0
