@@ -13,6 +13,7 @@ from tickvault.market.codec.chunks import (
     Codec,
     Mask,
     Term,
+    begins_of,
     decode_mask,
     decode_numbers,
     libraries,
@@ -99,6 +100,9 @@ class BlockDecoder:
         return made
 
     def _decode(self, place: int, chunk: Chunk, out: Array) -> None:
+        if chunk.term == Term.HELD:
+            self._decode_held(place, chunk, out)
+            return
         bits, mask = unsigned(out), self._mask(place)
         data = self._data(place)[chunk.mask_length if chunk.mask == Mask.OWN else 0 :]
         whole = not len(mask)
@@ -119,6 +123,14 @@ class BlockDecoder:
                 kernels.widen_between(stored, mask, np.uint64(chunk.fill), base, factor, bits)
         if chunk.term != Term.NONE:
             self._add_term(chunk, mask, bits)
+
+    def _decode_held(self, place: int, chunk: Chunk, out: Array) -> None:
+        begins = begins_of(self.column(chunk.first))
+        count = int(np.count_nonzero(begins))
+        stored, events = np.empty(count, f"u{chunk.width}"), np.empty(count, np.uint64)
+        decode_numbers(chunk.codec, self._data(place), stored)
+        libraries().kernels.widen(stored, np.uint64(chunk.base), np.uint64(chunk.factor), events)
+        np.take(events, np.cumsum(begins) - 1, out=unsigned(out))
 
     def _add_term(self, chunk: Chunk, mask: Array, bits: Array) -> None:
         kernels = libraries().kernels

@@ -18,6 +18,7 @@ import numpy as np
 from tickvault.errors import InvalidInputError
 from tickvault.market.codec.layout import damaged
 from tickvault.market.columns import Array
+from tickvault.market.schema import F_LAST
 
 BLOCK = struct.Struct("<Qqq")
 """Rows, earliest and latest ts_index."""
@@ -51,6 +52,9 @@ class Term(IntEnum):
     """The product of two columns, divided by `extra`, rounded down."""
     MIRROR = 6
     """``extra`` + the number on the ask side, ``extra`` - the number on the bid side."""
+    HELD = 7
+    """No sum: numbers are stored of rows that begin an event, the others have the value of the row before. The first
+    row of a block begins one, and so does each row behind one whose flags (the first column) have the bit F_LAST."""
 
 
 class Mask(IntEnum):
@@ -115,6 +119,14 @@ def libraries() -> Libraries:
             ) from error
         _libraries = Libraries(pcodec, zstandard, kernels)
     return _libraries
+
+
+def begins_of(flags: Array) -> Array:
+    """Return which rows of a block begin an event, bool; see `Term.HELD`."""
+    begins = np.empty(len(flags), np.bool_)
+    begins[:1] = True
+    begins[1:] = (flags[:-1] & F_LAST) != 0
+    return begins
 
 
 def unsigned(array: Array) -> Array:

@@ -327,6 +327,8 @@ def _makes_sense(chunk: Chunk, place: int, columns: Sequence[ColumnInfo]) -> boo
     first, second = (columns[link].column.dtype if link != NO_COLUMN else None for link in (chunk.first, chunk.second))
     if dtype.itemsize != 8 or first is None:
         return False
+    if chunk.term == Term.HELD:
+        return first == np.dtype(np.uint8) and chunk.mask == Mask.NONE and chunk.codec != Codec.NOTHING
     if chunk.term in (Term.GREATER, Term.LESSER):
         return first == second == np.dtype(np.int64)
     if chunk.term == Term.PRODUCT:

@@ -18,6 +18,7 @@ from tickvault.market.codec.chunks import (
     Codec,
     Mask,
     Term,
+    begins_of,
     libraries,
     term_of,
     unsigned,
@@ -165,6 +166,9 @@ def encode_chunk(
     if level >= SEARCH_LEVEL and values.dtype == np.uint64 and block[column.name].dtype.itemsize == 8:
         way, numbers = _best_way(column, block, masks, values, rows, scales, level)
         signed = signed or way.term != Term.NONE
+        held = _held(block, values) if mask is None else None
+        if held is not None and _whole_size(held, signed, level) < _whole_size(numbers, signed, level) * _WORTH:
+            way, numbers, signed = Way(Term.HELD, "flags"), held, block[column.name].dtype.kind == "i"
     chunk = front._replace(
         term=way.term,
         first=places.get(way.first, NO_COLUMN),
@@ -172,6 +176,24 @@ def encode_chunk(
         extra=way.extra & _MASK64,
     )
     return _stored(chunk, mask_bytes, numbers, signed, column, level)
+
+
+def _held(block: Mapping[str, Array], values: Array) -> Array | None:
+    """Return the values of rows that begin an event, if all others have that of the row before; see `Term.HELD`."""
+    flags = block.get("flags")
+    if flags is None or flags.dtype != np.uint8:
+        return None
+    begins = begins_of(flags)
+    inside = ~begins[1:]
+    if not inside.any() or (values[1:][inside] != values[:-1][inside]).any():
+        return None
+    numbers = values[begins]
+    return None if bool((numbers == numbers[0]).all()) else numbers
+
+
+def _whole_size(numbers: Array, signed: bool, level: int) -> float:
+    """Return about how many bytes all numbers take."""
+    return _tried(numbers, signed, level) * len(numbers) / max(len(_sampled(numbers)), 1)
 
 
 def _best_way(

@@ -49,6 +49,43 @@ def test_several_blocks_in_threads(make: Any, level: int) -> None:
     assert again == whole, "the same columns give the same bytes"
 
 
+def events(count: int, rng: np.random.Generator) -> Columns:
+    """Changes of levels, of which those of one message have one time and one update id."""
+    last = rng.random(count) < 0.2
+    numbers = np.concatenate(([0], np.cumsum(last)[:-1]))
+    arrivals = 1_700_000_000 * 10**9 + np.cumsum(rng.integers(1, 10**9, count))
+    return Columns(
+        schema_of("mbp-delta"),
+        {
+            "ts_recv": arrivals[numbers],
+            "price": rng.integers(1, 10**12, count),
+            "flags": np.where(last, 128, 16).astype(np.uint8),
+            "last_update_id": (10**9 + np.cumsum(rng.integers(1, 999, count)))[numbers].astype(np.uint64),
+        },
+    )
+
+
+@pytest.mark.parametrize("count", [1, 2, 40_000, 3 * BLOCK_ROWS_MIN + 17])
+def test_what_an_event_says_once_is_stored_once(count: int) -> None:
+    columns = events(count, np.random.default_rng(count))
+    file = open_cold(joined(encode_cold(columns, block_rows=BLOCK_ROWS_MIN)))
+    same(file.read(), columns)
+    same(file.read(threads=1), columns)
+    if count > 2:
+        named = zip(file.footer.columns, file.blocks[0].chunks, strict=True)
+        assert {info.column.name for info, chunk in named if chunk.term == Term.HELD} == {"ts_recv", "last_update_id"}
+        start, end = (int(columns["ts_recv"][place]) for place in (count // 3, count // 2))
+        rows = (columns["ts_recv"] >= start) & (columns["ts_recv"] < end)
+        same(file.read(start_ns=start, end_ns=end), columns.take(rows))
+    # One row that does not hold, and the column is stored as any other.
+    if count > 2:
+        inside = int(np.flatnonzero(columns["flags"][:-1] == 16)[0]) + 1
+        broken = columns.take(slice(None))
+        broken.arrays["last_update_id"] = columns["last_update_id"].copy()
+        broken.arrays["last_update_id"][inside] += 1
+        same(open_cold(joined(encode_cold(broken, block_rows=BLOCK_ROWS_MIN))).read(), broken)
+
+
 def test_columns_that_follow_from_others_are_stored_as_what_is_left() -> None:
     file = open_cold(joined(encode_cold(bars(40_000))))
     chunks = {info.column.name: chunk for info, chunk in zip(file.footer.columns, file.blocks[0].chunks, strict=True)}
