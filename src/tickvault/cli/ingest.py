@@ -14,6 +14,7 @@ import click
 
 from tickvault.cli import terminal
 from tickvault.cli.options import json_option, library_option, open_vault, parse_pairs, recursive_option, vault_option
+from tickvault.cli.read import naming_options
 from tickvault.cli.skipping import Skipped
 from tickvault.errors import InvalidInputError, TickVaultError
 
@@ -80,12 +81,13 @@ def ingest(
         "unique": unique,
     }
     skipped = Skipped()
-    rows = stored = 0
+    rows = stored = there = 0
     with open_vault(vault_dir, create=True) as vault, terminal.Progress("ingest") as progress:
         target = vault.library(library)
         for path in paths:
             try:
-                report = target.ingest(path, **said, progress=_Rows(progress, rows))
+                with naming_options():
+                    report = target.ingest(path, **said, progress=_Rows(progress, rows))
             except (TickVaultError, OSError) as error:
                 if len(paths) == 1:
                     raise
@@ -93,11 +95,14 @@ def ingest(
                 if as_json:
                     terminal.answer_json({"skipped": skip.name, "reason": skip.reason})
                 continue
-            rows, stored = rows + report.rows, stored + report.stored
+            there += report.again
+            if not report.again:
+                rows, stored = rows + report.rows, stored + report.stored
             progress.wipe()
             _tell(path, report, as_json)
     if len(paths) > 1:
-        terminal.say(f"{terminal.count(rows, 'row')} read, {stored:,} stored, in library {library}")
+        before = f"; {terminal.count(there, 'file was', 'files were')} there already" if there else ""
+        terminal.say(f"{terminal.count(rows, 'row')} read, {stored:,} stored, in library {library}{before}")
     if status := skipped.tell():
         raise click.exceptions.Exit(status)
 

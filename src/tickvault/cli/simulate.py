@@ -1,26 +1,35 @@
 """`tickvault simulate`: a day of a market that does not exist, into a library.
 
-Invariants: a table is counted once it is durable; a day that a library holds already is not added to it again.
+Of each symbol an object in the library's bucket, `simulated/VENUE/DATE/SYMBOL`, says what it was made of, and which
+schemas are whole.  So a run that was cut off is completed by the same command.
+
+Invariants: a table is counted once it is durable; a day that a library holds already is not added to it again; rows of
+another origin are neither replaced nor mixed with simulated ones.
 """
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import click
 
 from tickvault.cli import interrupts, terminal
 from tickvault.cli.options import json_option, library_option, open_vault, parse_pairs, vault_option
-from tickvault.errors import AlreadyExistsError, InvalidInputError
+from tickvault.errors import AlreadyExistsError, InvalidInputError, NotFoundError
 
 if TYPE_CHECKING:
     from tickvault.market.library import Library
     from tickvault.market.simulate import Faults, Flow, Market
     from tickvault.market.table import Table
+    from tickvault.objects.protocol import Store
 
+_DAY_NS = 86_400_000_000_000
 _SCHEMAS = "definition,status,mbo,trades,bbo"
 
 
@@ -67,7 +76,8 @@ def simulate(
 
     A venue that does not exist trades invented instruments from 14:30 to 21:00 UTC: orders are added, changed,
     cancelled and matched one by one, and the rows of mbo, trades and bbo of a symbol come from the same book. Equal
-    seeds give equal rows on every machine. The library is made if it is missing, and so is the vault.
+    seeds give equal rows on every machine. The library is made if it is missing, and so is the vault. A run that was
+    cut off is completed by the same command; another seed or size in the same place is refused.
 
     \b
     Examples:
@@ -78,16 +88,19 @@ def simulate(
     """
     market = load_simulator()(_symbols(symbols), seed, date, venue, events)
     wanted = _listed(schemas)
-    flow = market.flow(wanted, faults=_faults(faults))
+    spoilt = _faults(faults)
+    flow = market.flow(wanted, faults=spoilt)
     with open_vault(vault_dir, create=True) as vault, terminal.Progress("simulate") as progress:
         target = vault.library(library)
-        _refuse_again(target, market, wanted)
+        made_of = {"seed": seed, "events": events, "symbols": symbols, "faults": asdict(spoilt)}
+        day = _Day(target, vault.bucket(f"library-{library}"), market, wanted, made_of)
         started = time.monotonic()
-        stored = 0
+        stored = made = 0
         for table in _ahead(flow):
-            target.append(table.symbol, table.schema.name, table, venue=table.venue)
-            stored += len(table)
-            progress(stored, 0, "rows")
+            stored += day.take(table)
+            made += len(table)
+            progress(made, 0, "rows")
+        day.end()
         seconds = time.monotonic() - started
     rows = dict(flow.rows)
     if as_json:
@@ -99,14 +112,17 @@ def simulate(
             "symbols": [one.symbol for one in market.instruments],
             "rows": rows,
             "faults": dict(flow.faults),
+            "stored": stored,
             "seconds": round(seconds, 3),
             "rows_per_second": round(stored / seconds),
         }
         terminal.answer_json(record)
         return
     of = ", ".join(f"{amount:,} {schema}" for schema, amount in rows.items())
-    rate = f", {stored / seconds:,.0f} rows/s" if seconds > 0.5 else ""
+    rate = f", {stored / seconds:,.0f} rows/s" if seconds > 0.5 and stored else ""
     terminal.answer(f"{date}: {of}, of {terminal.count(len(market.instruments), 'symbol')}, in library {library}{rate}")
+    if stored < made:
+        terminal.say(f"  there already: {terminal.count(made - stored, 'row')}; stored now: {stored:,}")
     for kind, amount in flow.faults.items():
         terminal.say(f"  spoilt on purpose: {terminal.count(amount, 'row')}: {kind}")
 
@@ -159,15 +175,88 @@ def _faults(pairs: tuple[str, ...]) -> Faults:
     return Faults(**rates)
 
 
-def _refuse_again(target: Library, market: Market, schemas: list[str]) -> None:
-    """Raise if the library has rows of these series and this session: it could not tell them from new ones."""
-    simulated = {one.symbol for one in market.instruments}
-    for key in target.series(venue=market.venue):
-        if key.symbol not in simulated or key.schema not in schemas:
-            continue
-        stat = target.stat(key.symbol, key.schema, venue=key.venue)
-        if stat.rows and stat.first_ns <= market.closes_ns and stat.last_ns >= market.opens_ns:
+class _Day:
+    """A simulated day on its way into a library: what is there already is left out, what was begun is made anew."""
+
+    def __init__(
+        self, target: Library, store: Store, market: Market, schemas: list[str], made_of: dict[str, Any]
+    ) -> None:
+        self._target, self._store, self._market = target, store, market
+        self._schemas, self._made_of = schemas, made_of
+        self._symbol = ""
+        self._start_ns = market.opens_ns - market.opens_ns % _DAY_NS
+        self._end_ns = market.closes_ns + _DAY_NS - market.closes_ns % _DAY_NS
+        # Only series that are there can hold the day.
+        self._there = {(key.symbol, key.schema) for key in target.series(venue=market.venue)}
+        self._whole = {one.symbol: self._checked(one.symbol) for one in market.instruments}
+
+    def _checked(self, symbol: str) -> set[str]:
+        """Return the schemas of a symbol that are whole; raise where rows of another origin are in the way."""
+        found = {schema for schema in self._schemas if self._holds(symbol, schema)}
+        if not found:
+            return set()
+        record = self._record(symbol)
+        if record is None or record["made_of"] != self._made_of:
+            other = "" if record is None else f" of another simulation ({_words(record['made_of'])})"
             raise AlreadyExistsError(
-                f"simulate: library {target.name} has rows of {key} of {market.date} already, and would hold them "
-                "twice; choose another --date, --venue or --library"
+                f"simulate: library {self._target.name} has rows of {self._market.venue}/{symbol} of "
+                f"{self._market.date} already{other}, and would mix them with these; choose another --date, --venue "
+                "or --library"
             )
+        return found & set(record["whole"])
+
+    def _holds(self, symbol: str, schema: str) -> bool:
+        if (symbol, schema) not in self._there:
+            return False
+        stat = self._target.stat(symbol, schema, venue=self._market.venue)
+        if not stat.rows or stat.first_ns >= self._end_ns or stat.last_ns < self._start_ns:
+            return False
+        bounds = (self._start_ns, self._end_ns)
+        return len(self._target.read(symbol, schema, *bounds, columns=("ts_event",), venue=self._market.venue)) > 0
+
+    def take(self, table: Table) -> int:
+        """Store a table unless its series is whole; return how many rows were stored."""
+        if table.symbol != self._symbol:
+            self.end()
+            self._begin(table.symbol)
+        schema = table.schema.name
+        if schema in self._whole[table.symbol]:
+            return 0
+        self._target.append(table.symbol, schema, table, venue=table.venue)
+        return len(table)
+
+    def _begin(self, symbol: str) -> None:
+        self._symbol = symbol
+        whole = self._whole[symbol]
+        self._note(symbol, whole)
+        for schema in self._schemas:
+            if schema not in whole and self._holds(symbol, schema):
+                self._target.delete(symbol, schema, self._start_ns, self._end_ns, venue=self._market.venue)
+
+    def end(self) -> None:
+        """Note that all of the symbol so far is there."""
+        if self._symbol:
+            self._note(self._symbol, self._whole[self._symbol] | set(self._schemas))
+
+    def _key(self, symbol: str) -> str:
+        return "/".join(
+            ["simulated", *(quote(part, safe="") for part in (self._market.venue, self._market.date, symbol))]
+        )
+
+    def _record(self, symbol: str) -> dict[str, Any] | None:
+        try:
+            found: dict[str, Any] = json.loads(bytes(self._store.get(self._key(symbol))))
+        except NotFoundError:
+            return None
+        return found
+
+    def _note(self, symbol: str, whole: set[str]) -> None:
+        before = self._record(symbol)
+        others = set(before["whole"]) - set(self._schemas) if before and before["made_of"] == self._made_of else set()
+        record = {"made_of": self._made_of, "whole": sorted(whole | others)}
+        if record != before:
+            self._store.put(self._key(symbol), json.dumps(record).encode())
+
+
+def _words(made_of: dict[str, Any]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in made_of.items() if name != "faults")

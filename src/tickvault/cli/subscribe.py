@@ -10,17 +10,21 @@ import time
 
 import click
 
-from tickvault.cli import terminal
 from tickvault.cli.options import json_option, library_option, open_vault, vault_option
-from tickvault.cli.read import library_of
+from tickvault.cli.read import answer_json, answer_rows, columns_shown, library_of, naming_options
 
 
 @click.command()
 @click.argument("symbol", metavar="SYMBOL")
 @click.argument("schema", metavar="SCHEMA")
 @library_option
-@click.option("--from-sequence", type=int, metavar="N", help="Begin with this row; by default with the next one.")
-@click.option("--rows", type=int, metavar="N", help="End after so many rows.")
+@click.option(
+    "--from-sequence",
+    type=click.IntRange(min=0),
+    metavar="N",
+    help="Begin with this row; by default with the next one.",
+)
+@click.option("--rows", type=click.IntRange(min=0), metavar="N", help="End after so many rows.")
 @click.option("--timeout", type=float, metavar="SECONDS", help="End when nothing came for so long.")
 @click.option("--venue", metavar="NAME", help="Where the symbol is traded, if at several.")
 @vault_option
@@ -41,7 +45,8 @@ def subscribe(
 
     Any process may append them; Ctrl-C ends it. Live rows of a series are numbered from 0, and --from-sequence begins
     with an earlier one. With --json each row is an object with its number, sequence_live; the one after the last goes
-    on where a run stopped.
+    on where a run stopped. Begun with an earlier number, it gives every row that was appended, also those that were
+    corrected or deleted since.
 
     \b
     Examples:
@@ -50,12 +55,13 @@ def subscribe(
     """
     with open_vault(vault_dir) as vault:
         target = library_of(vault, library)
-        from tickvault.market.table import lines_of
-
         left = rows
         quiet_since = time.monotonic()
-        has_header = False
-        with target.subscribe(symbol, schema, from_sequence=from_sequence, venue=venue) as subscription:
+        there: list[str] = []
+        names: list[str] = []
+        with naming_options():
+            opened = target.subscribe(symbol, schema, from_sequence=from_sequence, venue=venue)
+        with opened as subscription:
             while left is None or left > 0:
                 table = subscription.get(timeout=0.2)
                 if table is None:
@@ -71,10 +77,11 @@ def subscribe(
 
                     first = table.sequence or 0
                     numbers = pl.int_range(first, first + len(frame), eager=True).alias("sequence_live")
-                    frame.with_columns(numbers).write_ndjson(sys.stdout.buffer)
+                    answer_json(frame.with_columns(numbers))
                     sys.stdout.buffer.flush()
                     continue
-                for line in lines_of(frame)[has_header:]:
-                    terminal.answer(terminal.printable(line))
-                has_header = True
+                is_new = frame.columns != there
+                if is_new:
+                    there, names = frame.columns, columns_shown(frame)
+                answer_rows(frame, names, header=is_new)
                 sys.stdout.flush()

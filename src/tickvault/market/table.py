@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import pyarrow
 
 Numbers = Literal["float", "int"]
+_REPR_WIDTH = 160
 
 
 class Table:
@@ -109,7 +110,8 @@ class Table:
     def __getitem__(self, name: str) -> Array:
         """Return a column's numbers, read-only.
 
-        ``ts_index`` is `ts_recv`, else `ts_event`. Of a column of codes these are the codes; `strings` gives the texts.
+        ``ts_index`` is `ts_recv`, else `ts_event`. Of a column of codes these are the codes, of one of letters the
+        bytes; `texts` gives a text for each row.
         """
         found = self._joined.get(name)
         if found is None:
@@ -118,11 +120,36 @@ class Table:
         return found
 
     def strings(self, name: str) -> list[str]:
-        """Return the texts that a column's codes stand for, by code."""
+        """Return the texts that a column's codes stand for, by code: a dictionary, not a text a row (see `texts`)."""
         if self.column(name).kind is not Kind.CODE:
             raise InvalidInputError(f"column {name} of {self.schema.name} holds numbers, no texts")
         _ = self[name]
         return self._words.get(name, [])
+
+    def texts(self, name: str) -> Array:
+        """Return a text for each row of a column of codes or letters.
+
+        Returns
+        -------
+        ndarray of object, shape (n_rows,)
+            str, and None where the column is null.
+
+        Raises
+        ------
+        InvalidInputError
+            The column holds numbers.
+        """
+        kind, numbers = self.column(name).kind, self[name]
+        words: list[str | None]
+        if kind is Kind.CODE:
+            # The null is -1, which finds the last.
+            words = [*self.strings(name), None]
+        elif kind is Kind.CHAR:
+            words = [None if code == CHAR_NULL else chr(code) for code in range(256)]
+        else:
+            raise InvalidInputError(f"column {name} of {self.schema.name} holds numbers, no texts")
+        found: Array = np.array(words, object)[numbers]
+        return found
 
     def to_columns(self) -> Columns:
         """Return all rows as `Columns`, in the table's order; of a table of one piece nothing is copied."""
@@ -258,14 +285,27 @@ class Table:
             return ""
         ends = [self] if len(self) <= 2 * count else [self.slice(0, count), self.slice(len(self) - count, len(self))]
         frame = pl.concat([end.to_polars() for end in ends], how="diagonal_relaxed")
-        lines = lines_of(frame)
+        fitting = columns_that_fit(frame, _REPR_WIDTH)
+        lines = lines_of(frame.select(fitting))
         if len(ends) == 2:
             lines.insert(1 + count, "…")
+        if len(fitting) < frame.width:
+            lines.append(f"and {frame.width - len(fitting)} columns more; read with columns=[…] to choose")
         return "\n".join(lines)
 
 
-def lines_of(frame: polars.DataFrame) -> list[str]:
-    """Return a header and a line for each row; lines are never broken, whatever the width of the terminal."""
+def columns_that_fit(frame: polars.DataFrame, width: int) -> list[str]:
+    """Return the first columns whose lines are no longer than `width` letters; one at the least."""
+    size = 0
+    for place, name in enumerate(frame.columns):
+        size += len(lines_of(frame.select(name), pad=True)[0]) + (2 if place else 0)
+        if size > width and place:
+            return frame.columns[:place]
+    return frame.columns
+
+
+def lines_of(frame: polars.DataFrame, *, pad: bool = False) -> list[str]:
+    """Return a header and a line for each row, none of them broken; with `pad` all of one length."""
     import polars as pl
 
     columns = []
@@ -277,4 +317,5 @@ def lines_of(frame: polars.DataFrame) -> list[str]:
         width = max([len(series.name), *map(len, texts)])
         align = ">" if series.dtype.is_numeric() else "<"
         columns.append([f"{text:{align}{width}}" for text in (series.name, *texts)])
-    return ["  ".join(line).rstrip() for line in zip(*columns, strict=True)]
+    lines = ["  ".join(line) for line in zip(*columns, strict=True)]
+    return lines if pad else [line.rstrip() for line in lines]

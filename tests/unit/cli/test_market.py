@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 import pytest
+
+import tickvault as tv
+from tickvault.cli.read import columns_shown
 
 Type = Callable[..., Any]
 
@@ -106,3 +111,70 @@ def test_errors_say_what_to_do(cme: Type, folder: Path, line: tuple[str, ...], t
     failed = cme(*line, status=None)
     assert failed.status not in {0, 70}
     assert told in failed.stderr
+
+
+@pytest.mark.parametrize("line", [("--output", "-"), ("--json",)])
+def test_a_reader_that_goes_away_ends_a_read_in_silence(
+    tickvault: Type, start: Callable[..., Any], line: tuple[str, ...]
+) -> None:
+    """`tickvault read … --output - | head` ended with status 11 and "broken pipe (os error 32)"."""
+    with tv.open("data") as vault:
+        times = np.arange(200_000, dtype=np.int64)
+        vault.library("cme").append("ESH4", "trades", {"ts_event": times, "price": times})
+    process = start("read", "ESH4", "trades", "--library", "cme", *line)
+    assert process.stdout.readline()
+    process.stdout.close()
+    assert process.stderr.read() == b""
+    assert process.wait() == 141
+
+
+def test_rows_come_through_a_pipe_slice_by_slice(tickvault: Type) -> None:
+    with tv.open("data") as vault:
+        times = np.arange(150_000, dtype=np.int64)
+        vault.library("cme").append("ESH4", "trades", {"ts_event": times, "price": times * 10**9})
+    read = ("read", "ESH4", "trades", "--library", "cme", "--column", "price")
+    lines = tickvault(*read, "--output", "-").stdout.splitlines()
+    assert lines[0] == "price"
+    assert [float(line) for line in lines[1:]] == times.tolist()
+    assert [row["price"] for row in tickvault(*read, "--json").json_lines] == times.tolist()
+    assert tickvault(*read, "--output", "-", "--start", "2000-01-01").stdout == "price\n"
+
+
+def test_messages_are_those_of_a_command_line(cme: Type, folder: Path) -> None:
+    """--rows -5 printed thousands of rows; venue= was asked for where --venue is meant; es.csv.part was named."""
+    read = ("read", "ESH4", "trades", "--library", "cme")
+    assert "--rows" in cme(*read, "--rows", "-5", status=2).stderr
+    assert "--rows" in cme("subscribe", "ESH4", "trades", "--library", "cme", "--rows", "-5", status=2).stderr
+    missing = cme(*read, "--output", "none/es.csv", status=11)
+    assert missing.stderr == "tickvault: none/es.csv: no such file or directory\n"
+    with tv.open("data") as vault:
+        vault.library("cme").append("ESH4", "trades", {"ts_event": [1]}, venue="OTHER")
+    for command in (read, ("subscribe", "ESH4", "trades", "--library", "cme")):
+        failed = cme(*command, status=None)
+        assert "say which with --venue" in failed.stderr
+        assert "venue=" not in failed.stderr
+    unit = ("--library", "two", *AS_TRADES[2:10], "--column", "ts_event=Time", "--column", "price=Px")
+    assert "say it with --column ts_event=Time:ms (" in cme("ingest", "ticks.csv", *unit, status=None).stderr
+    (folder / "none.csv").touch()
+    assert "the file is empty" in cme("ingest", "none.csv", "--library", "cme", status=None).stderr
+
+
+def test_files_that_are_there_already_are_not_told_as_read(cme: Type, folder: Path) -> None:
+    """ "3,146,486 rows read, 3,146,486 stored", when every file was there already and nothing was done."""
+    (folder / "more.csv").write_text(TICKS + "1703601000003,4801,7\n")
+    done = cme("ingest", "ticks.csv", "more.csv", *AS_TRADES)
+    assert done.stderr.endswith("4 rows read, 3 stored, in library cme; 1 file was there already\n")
+    done = cme("ingest", "ticks.csv", "more.csv", *AS_TRADES)
+    assert done.stderr.endswith("0 rows read, 0 stored, in library cme; 2 files were there already\n")
+
+
+def test_a_terminal_gets_the_columns_that_fit_it(
+    cme: Type, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Rows of 66 columns made lines of many hundred letters."""
+    frame = pl.DataFrame({f"column_{at}": [at] for at in range(66)})
+    assert columns_shown(frame) == frame.columns
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "80")
+    assert columns_shown(frame) == frame.columns[:8]
+    assert capsys.readouterr().err == "8 of 66 columns fit the terminal; --column NAME chooses others\n"

@@ -13,7 +13,7 @@ import pytest
 import tickvault as tv
 from tickvault.market.columns import Columns
 from tickvault.market.schema import PRICE_NULL, SIZE_NULL, TIME_NULL, Column, Kind, schema_of
-from tickvault.market.table import Table
+from tickvault.market.table import Table, columns_that_fit
 
 SCHEMA = schema_of("trades")
 NOON = 1_703_592_000_000_000_000
@@ -130,3 +130,28 @@ def test_it_shows_itself(table: Table) -> None:
     text = repr(table)
     assert "<Table XCME/ESH4/trades: 4 rows, 5 columns" in text
     assert "4800.25" in text
+
+
+def test_texts_are_one_a_row(table: Table) -> None:
+    """`strings` was taken for a text a row, and t.strings("side") refused; no call gave what was looked for."""
+    assert table.texts("conditions").tolist() == ["F", "I", "I", "I"]
+    assert table.texts("side").tolist() == ["B"] * 4
+    none = Table.of(Columns(SCHEMA, {"ts_event": np.array([1, 2], np.int64)}))
+    assert none.texts("conditions").tolist() == none.texts("side").tolist() == [None, None]
+    assert Table(SCHEMA, []).texts("conditions").tolist() == []
+    with pytest.raises(tv.InvalidInputError, match="price of trades holds numbers"):
+        table.texts("price")
+
+
+def test_many_columns_are_shown_as_far_as_they_fit() -> None:
+    """Rows of 66 columns were shown in lines of many hundred letters, which every terminal broke."""
+    schema = schema_of("mbp-10")
+    arrays = {column.name: np.zeros(20, column.dtype) for column in schema.columns if column.kind is not Kind.CODE}
+    text = repr(Table.of(Columns(schema, arrays)))
+    lines = text.splitlines()[1:]
+    assert max(map(len, lines)) <= 160
+    shown = len(lines[0].split())
+    assert lines[-1] == f"and {len(arrays) - shown} columns more; read with columns=[…] to choose"
+    frame = Table.of(Columns(schema, arrays)).to_polars()
+    assert columns_that_fit(frame, 10**6) == frame.columns
+    assert columns_that_fit(frame, 1) == frame.columns[:1]

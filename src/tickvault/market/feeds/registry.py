@@ -5,6 +5,7 @@ Feeds are found by the entry points ``tickvault.feeds`` of the installed package
 
 from __future__ import annotations
 
+import os
 from functools import cache
 from importlib.metadata import entry_points
 
@@ -47,6 +48,8 @@ def feed_of(source: Source, name: str | None = None) -> Feed:
         if name not in known:
             raise InvalidInputError(f"there is no feed {name!r}; the feeds are {', '.join(sorted(known))}")
         return known[name]
+    if not source.head and not os.path.getsize(source.path):
+        raise InvalidInputError(f"ingest {source.path}: the file is empty (0 bytes); there is nothing to take in")
     fitting = [feed for feed in known.values() if feed.recognises(source)]
     if len(fitting) == 1:
         return fitting[0]

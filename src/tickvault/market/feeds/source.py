@@ -116,11 +116,11 @@ class Member(NamedTuple):
         if torn is not None:
             raise IntegrityError(f"ingest {self.path}: {self.name} is damaged or cut off ({torn})") from torn
 
-    def lines(self, size: int = BLOCK_SIZE) -> Iterator[bytes]:
+    def lines(self, size: int = BLOCK_SIZE, end: bytes = b"\n") -> Iterator[bytes]:
         """Iterate over blocks that end at a line's end; the last may lack its newline."""
         rest = b""
         for block in self.blocks(size):
-            cut = block.rfind(b"\n") + 1
+            cut = block.rfind(end) + 1
             if cut == 0:
                 rest += block
                 continue

@@ -4,7 +4,7 @@
 columns each of ours is; a column of the same name as ours is taken unmapped. After a colon stands what a value is in:
 
 - of times that are integers their unit: ``s``, ``ms``, ``us`` or ``ns``. Text with an offset, and Arrow's times with a
-  zone, need no more; a wall clock needs `tz`;
+  zone, need no more; a wall clock needs `tz`, and what it never showed, or showed twice, is quarantined;
 - of sizes and turnovers the digits after the point that are kept: ``Qty:8`` keeps 0.00000001. Otherwise they are whole,
   and the first that is not is an error;
 - of an extension its kind: ``time``, ``price``, ``size``, ``turnover``, ``code``, ``char``, ``id`` or ``int``.
@@ -29,8 +29,8 @@ from tickvault.market.columns import Array, Columns
 from tickvault.market.feeds.faults import Faults
 from tickvault.market.feeds.protocol import Counted, Decoded, IngestOptions, Piece, Quarantined
 from tickvault.market.feeds.source import Source
-from tickvault.market.feeds.stamps import wall_to_utc
 from tickvault.market.feeds.tabular import UNIT_DIGITS, Block, blocks
+from tickvault.market.feeds.wall import moments
 from tickvault.market.schema import CHAR_NULL, PRICE_NULL, PRICE_SCALE, TIME_NULL, Column, Kind, Schema, schema_of
 
 _LETTERS = {"action": b"ACMRTFN", "side": b"ABN"}
@@ -163,7 +163,7 @@ class _Plan:
 
     def columns(self, block: Block) -> tuple[Columns, Faults]:
         """Return all rows of a block, and which of them are faults."""
-        faults = Faults(block.sound)
+        faults = Faults(block.sound, "it has not the fields of the header, or a quote in it does not end its field")
         arrays: dict[str, Array] = {}
         dictionaries: dict[str, list[str]] = {}
         for mapped in self._mapped:
@@ -171,7 +171,7 @@ class _Plan:
             if mapped.column.kind is Kind.CODE:
                 arrays[name], dictionaries[name] = block.words(mapped.theirs)
                 continue
-            values, right = self._read(block, mapped)
+            values, right = self._read(block, mapped, faults)
             faults.unless(right, f"its {mapped.theirs} is no {mapped.column.kind.value} that can be kept")
             arrays[name] = np.where(right, values, mapped.column.null).astype(mapped.column.dtype)
         times = [arrays[name] != TIME_NULL for name in ("ts_event", "ts_recv") if name in arrays]
@@ -189,10 +189,10 @@ class _Plan:
         )
         return columns, faults
 
-    def _read(self, block: Block, mapped: _Mapped) -> tuple[Array, Array]:
+    def _read(self, block: Block, mapped: _Mapped, faults: Faults) -> tuple[Array, Array]:
         column, theirs = mapped.column, mapped.theirs
         if column.kind is Kind.TIME:
-            return self._times(block, mapped)
+            return self._times(block, mapped, faults)
         if column.kind is Kind.PRICE:
             return self._prices(block, theirs)
         if column.kind in _SCALED:
@@ -207,7 +207,7 @@ class _Plan:
         none = np.array(column.null).astype(column.dtype)
         return np.where(absent, none, values.astype(column.dtype)), right
 
-    def _times(self, block: Block, mapped: _Mapped) -> tuple[Array, Array]:
+    def _times(self, block: Block, mapped: _Mapped, faults: Faults) -> tuple[Array, Array]:
         if mapped.tag and not block.is_time(mapped.theirs):
             return block.numbers(mapped.theirs, UNIT_DIGITS[mapped.tag], TIME_NULL)
         ours, theirs = mapped.column.name, mapped.theirs
@@ -224,9 +224,12 @@ class _Plan:
             why = f"the times in {theirs} have no zone"
             zone = self._options.needed("tz", self._source, why)
             try:
-                values = np.where(told, values, wall_to_utc(np.where(told, TIME_NULL, values), zone))
+                wall = moments(np.where(told, TIME_NULL, values), zone)
             except (ValueError, KeyError, OSError) as error:
                 raise self._wrong(f"tz={zone!r} is no zone", str(error)) from error
+            values = np.where(told, values, wall.times)
+            faults.unless(wall.comes, f"its {theirs} never came in {zone}: the clock was set forward over it")
+            faults.unless(wall.once, f"its {theirs} came twice in {zone}, and it has no offset that says which it is")
         return values, right
 
     def _prices(self, block: Block, theirs: str) -> tuple[Array, Array]:

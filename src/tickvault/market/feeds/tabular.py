@@ -4,11 +4,13 @@ A block tells each column's values and which rows' are good; the CSV block reads
 types say.  A float has passed through someone else's hands already: what is taken is the shortest decimal that is that
 float, so that 16.59 is 16.59.
 
-Invariants: values are exact, or told as not good; an empty field, a null and a NaN are null.
+Invariants: values are exact, or told as not good; an empty field, a null and a NaN are null; quotes are those of
+RFC 4180; no two columns have one name.
 """
 
 from __future__ import annotations
 
+import csv
 import io
 from collections.abc import Callable, Iterator
 from decimal import Decimal
@@ -18,6 +20,7 @@ import numpy as np
 
 from tickvault.errors import IntegrityError, InvalidInputError
 from tickvault.market.columns import Array
+from tickvault.market.feeds.quoting import split_quoted
 from tickvault.market.feeds.source import Source
 from tickvault.market.feeds.stamps import dates, stamps
 from tickvault.market.feeds.text import Fields, codes, decimals, integers, split
@@ -66,9 +69,14 @@ class Block(Protocol):
 
 
 def names_of(head: bytes, delimiter: str = ",") -> list[str]:
-    """Return the columns that a first line of CSV names."""
-    line = head.partition(b"\n")[0]
-    return [name.strip().strip('"') for name in line.decode("utf-8-sig", "replace").strip().split(delimiter)]
+    """Return the columns that a first line of CSV names, without quotes and the blanks around them."""
+    line = head.lstrip(b"\r\n").replace(b"\r", b"\n").partition(b"\n")[0].decode("utf-8-sig", "replace").strip()
+    try:
+        names = next(csv.reader([line], delimiter=delimiter, skipinitialspace=True), [""])
+    except csv.Error:
+        # It is longer than any header.
+        names = line.split(delimiter)
+    return [name.strip() for name in names]
 
 
 def blocks(source: Source) -> Iterator[Block]:
@@ -77,47 +85,110 @@ def blocks(source: Source) -> Iterator[Block]:
     Raises
     ------
     InvalidInputError
-        It is neither CSV, Parquet nor Arrow IPC.
+        It is neither CSV, Parquet nor Arrow IPC; two of its columns have one name.
     IntegrityError
         It is damaged; raised after what could be read.
     """
     if source.head.startswith((PARQUET, ARROW)):
-        yield from _arrow_blocks(source)
+        for block in _arrow_blocks(source):
+            _refuse_twins(source, block.names)
+            yield block
         return
     if b"\0" in source.head:
         raise InvalidInputError(
             f"ingest {source.path}: expected a table in CSV, Parquet or Arrow IPC, found binary data"
         )
-    for names, fields, cut_off in text_blocks(source):
+    for names, fields, cut_off in _csv_blocks(source):
         yield TextBlock(names, fields, cut_off)
+
+
+def _refuse_twins(source: Source, names: list[str]) -> None:
+    twins = [name for at, name in enumerate(names) if name and name in names[:at]]
+    if twins:
+        raise InvalidInputError(
+            f"ingest {source.path}: two of its columns are called {twins[0]!r}; give each a name of its own"
+        )
+
+
+def _csv_blocks(source: Source) -> Iterator[tuple[list[str], Fields, bytes]]:
+    """Iterate as `text_blocks` does, with the quotes of RFC 4180, and lines that end as an old Macintosh's."""
+    end = b"\r" if b"\r" in source.head and b"\n" not in source.head else b"\n"
+    for member in source.members():
+        names: list[str] = []
+        rest = b""
+        for block in member.lines(end=end):
+            lines = block.replace(b"\r", b"\n") if end == b"\r" else block
+            if not names:
+                names, lines = _header(source, lines)
+            lines = rest + lines
+            found, cut_off, rest = _split(lines, names, is_last=not lines.endswith(b"\n"))
+            if len(found.starts) or cut_off:
+                yield names, found, cut_off
+        if rest:
+            found, cut_off, _ = _split(rest, names, is_last=True)
+            yield names, found, cut_off
+
+
+def _header(source: Source, block: bytes) -> tuple[list[str], bytes]:
+    """Return the names in a file's first line, and the lines below it."""
+    header, _, block = block.removeprefix(b"\xef\xbb\xbf").lstrip(b"\r\n").partition(b"\n")
+    if b"\r" in header.rstrip(b"\r") or header.count(b'"') % 2:
+        raise InvalidInputError(
+            f"ingest {source.path}: its header goes over more than one line; name each column in the first line"
+        )
+    names = names_of(header)
+    _refuse_twins(source, names)
+    return names, block
+
+
+def _split(block: bytes, names: list[str], *, is_last: bool) -> tuple[Fields, bytes, bytes]:
+    """Return (lines, a last line that is cut off, a last line that goes on in the next block)."""
+    if b'"' not in block:
+        return (*_split_plain(block, names), b"")
+    found, rest = split_quoted(block, len(names), is_last=is_last)
+    cut_off = b""
+    if len(found.starts) and not found.sound[-1] and not rest and found.line_ends[-1] == len(block):
+        at = int(found.line_starts[-1])
+        if block.count(b",", at) + 1 < len(names):
+            cut_off = block[at:]
+            found, rest = split_quoted(block[:at], len(names), is_last=True)
+    return found, cut_off, rest
+
+
+def _split_plain(block: bytes, names: list[str]) -> tuple[Fields, bytes]:
+    """Return (lines, a last line that is cut off) of a block in which quotes have no meaning."""
+    cut_off = b""
+    if block and not block.endswith(b"\n"):
+        begin = block.rfind(b"\n") + 1
+        if block.count(b",", begin) + 1 < len(names):
+            block, cut_off = block[:begin], block[begin:]
+    fields = split(block, len(names))
+    if (fields.line_starts == fields.line_ends).any():
+        block = b"".join(line for line in block.splitlines(keepends=True) if line.strip())
+        fields = split(block, len(names))
+    return fields, cut_off
 
 
 def text_blocks(source: Source) -> Iterator[tuple[list[str], Fields, bytes]]:
     """Iterate over the lines of CSV below its header, of all members: (names, lines, a last line that is cut off).
 
-    Lines with nothing on them are none. A last line without an end is whole if no field is missing.
+    Lines with nothing on them are none. A last line without an end is whole if no field is missing. Quotes have no
+    meaning.
     """
     for member in source.members():
         names: list[str] = []
         for lines in member.lines():
-            block, cut_off = lines, b""
+            block = lines
             if not names:
                 header, _, block = block.partition(b"\n")
                 names = names_of(header)
-            if block and not block.endswith(b"\n"):
-                begin = block.rfind(b"\n") + 1
-                if block.count(b",", begin) + 1 < len(names):
-                    block, cut_off = block[:begin], block[begin:]
-            fields = split(block, len(names))
-            if (fields.line_starts == fields.line_ends).any():
-                block = b"".join(line for line in block.splitlines(keepends=True) if line.strip())
-                fields = split(block, len(names))
+            fields, cut_off = _split_plain(block, names)
             if len(fields.starts) or cut_off:
                 yield names, fields, cut_off
 
 
 class TextBlock:
-    """Lines of CSV; quotes have no meaning."""
+    """Lines of CSV, taken apart."""
 
     def __init__(self, names: list[str], fields: Fields, cut_off: bytes = b"") -> None:
         self.names = names

@@ -35,14 +35,18 @@ class Fields(NamedTuple):
     line_ends: Array
     sound: Array
     """bool, shape (n_rows,): the line has as many fields as it should; the other lines' fields are empty."""
+    written: Array | None = None
+    """uint8: the block as it came, where doubled quotes were made one in `data`."""
 
     def raw(self, row: int) -> bytes:
         """Return a line's bytes."""
-        return bytes(self.data[self.line_starts[row] : self.line_ends[row]])
+        data = self.data if self.written is None else self.written
+        return bytes(data[self.line_starts[row] : self.line_ends[row]])
 
 
 @njit(nogil=True, cache=True)
-def _count_lines(data: Any) -> Any:
+def count_lines(data: Any) -> Any:
+    """Return how many lines a block has, the last perhaps without its end."""
     count = 0
     size = len(data)
     for place in range(size):
@@ -90,7 +94,7 @@ def _split(data: Any, delimiter: Any, starts: Any, ends: Any, line_starts: Any, 
 def split(block: bytes, field_count: int, delimiter: str = ",") -> Fields:
     """Take a block of lines apart; quotes have no meaning here."""
     data = np.frombuffer(block, np.uint8)
-    rows = _count_lines(data)
+    rows = count_lines(data)
     starts = np.empty((rows, field_count), np.int32)
     ends = np.empty((rows, field_count), np.int32)
     line_starts, line_ends = np.empty(rows, np.int64), np.empty(rows, np.int64)

@@ -16,7 +16,7 @@ from tickvault.market.reference.days import FOREVER, day_of
 from tickvault.market.reference.fact_log import Refused
 from tickvault.market.reference.facts import Action, Fact, Membership, SymbolInterval
 from tickvault.market.reference.readers import Kind
-from tickvault.market.reference.rows import Fields, check_columns, read_rows
+from tickvault.market.reference.rows import Fields, check_columns, read_rows, wanted_columns
 
 Made = TypeVar("Made")
 Change = tuple[int, str, list[str], list[str], bytes]
@@ -46,7 +46,8 @@ def facts_of(
     found: dict[int, Made] = {}
     refused: list[Refused] = []
     count = 0
-    for row in read_rows(path, names):
+    needed = () if kind is None else kind.needed
+    for row in read_rows(path, names, wanted_columns(path, columns or {}, needed)):
         count += 1
         if isinstance(row, Refused):
             refused.append(row)
@@ -61,11 +62,12 @@ def facts_of(
 
 def changes_of(path: str | os.PathLike[str], columns: Mapping[str, str]) -> tuple[list[Change], list[Refused], int]:
     """Return the changes to a universe that a file tells, as `facts_of` does."""
-    check_columns(os.fspath(path), columns, ("date", "add", "remove"), ("date", "add", "remove"))
+    names = ("date", "add", "remove")
+    check_columns(os.fspath(path), columns, names, names)
     found: list[Change] = []
     refused: list[Refused] = []
     count = 0
-    for row in read_rows(path):
+    for row in read_rows(path, wanted=wanted_columns(path, columns, ("date",))):
         count += 1
         if isinstance(row, Refused):
             refused.append(row)

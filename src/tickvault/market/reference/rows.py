@@ -13,20 +13,23 @@ import csv
 import io
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
 from tickvault.errors import IntegrityError, InvalidInputError, NotFoundError
 from tickvault.market.reference.fact_log import Refused
 
+_JSON = (".jsonl", ".ndjson")
 _SIZE_MAX = 256 * 1024 * 1024
 
 Row = tuple[int, dict[str, Any], bytes]
 """Its number, its fields by the file's own names, and its bytes."""
 
 
-def read_rows(path: str | os.PathLike[str], names: Sequence[str] = ()) -> Iterator[Row | Refused]:
+def read_rows(
+    path: str | os.PathLike[str], names: Sequence[str] = (), wanted: Iterable[str] = ()
+) -> Iterator[Row | Refused]:
     """Iterate over the rows of a file.
 
     Parameters
@@ -35,13 +38,16 @@ def read_rows(path: str | os.PathLike[str], names: Sequence[str] = ()) -> Iterat
         ``.jsonl`` and ``.ndjson`` are JSON lines, ``.parquet`` is Parquet, anything else is CSV.
     names : sequence of str
         Of the columns of a CSV that has no header; its lines may lack the last ones.
+    wanted : iterable of str
+        The columns that a header, or Parquet, must have; of JSON lines, that one of the rows must have.
+        See `wanted_columns`.
 
     Raises
     ------
     NotFoundError
         There is no such file.
     InvalidInputError
-        It is no text in UTF-8, or larger than 256 MiB.
+        It is no text in UTF-8, or larger than 256 MiB; it lacks a column that is wanted.
     IntegrityError
         It is a Parquet file that is damaged.
     """
@@ -51,11 +57,21 @@ def read_rows(path: str | os.PathLike[str], names: Sequence[str] = ()) -> Iterat
     if os.path.getsize(path) > _SIZE_MAX:
         raise InvalidInputError(f"load {path}: it has {os.path.getsize(path):,} bytes; at most {_SIZE_MAX:,} are read")
     if path.lower().endswith(".parquet"):
-        return _parquet(path)
+        return _parquet(path, wanted)
     text = _text(path)
-    if path.lower().endswith((".jsonl", ".ndjson")):
-        return _json_lines(text)
-    return _csv(path, text, names)
+    if path.lower().endswith(_JSON):
+        return _json_lines(path, text, wanted)
+    return _csv(path, text, names, wanted)
+
+
+def _refuse_lacking(path: str, wanted: Iterable[str], there: Iterable[str]) -> None:
+    names = list(there)
+    lacking = [name for name in wanted if name not in names]
+    if lacking:
+        raise InvalidInputError(
+            f"load {path}: columns= names {', '.join(map(repr, lacking))}, which it has not; "
+            f"its columns are {', '.join(names) or 'none'}"
+        )
 
 
 def _text(path: str) -> str:
@@ -69,7 +85,15 @@ def _text(path: str) -> str:
         ) from error
 
 
-def _json_lines(text: str) -> Iterator[Row | Refused]:
+def _json_lines(path: str, text: str, wanted: Iterable[str]) -> Iterator[Row | Refused]:
+    rows = list(_json_rows(text))
+    there = dict.fromkeys(name for row in rows if not isinstance(row, Refused) for name in row[1])
+    if there:
+        _refuse_lacking(path, wanted, there)
+    yield from rows
+
+
+def _json_rows(text: str) -> Iterator[Row | Refused]:
     for number, line in enumerate(text.splitlines()):
         if not line.strip():
             continue
@@ -85,7 +109,7 @@ def _json_lines(text: str) -> Iterator[Row | Refused]:
             yield Refused(number, "it is no JSON object", raw)
 
 
-def _csv(path: str, text: str, names: Sequence[str]) -> Iterator[Row | Refused]:
+def _csv(path: str, text: str, names: Sequence[str], wanted: Iterable[str]) -> Iterator[Row | Refused]:
     lines = csv.reader(io.StringIO(text), strict=True)
     header = list(names)
     number = 0
@@ -104,6 +128,7 @@ def _csv(path: str, text: str, names: Sequence[str]) -> Iterator[Row | Refused]:
             header = [field.strip() for field in fields]
             if len(set(header)) < len(header):
                 raise InvalidInputError(f"load {path}: its header names a column twice: {', '.join(header)}")
+            _refuse_lacking(path, wanted, header)
             continue
         raw = ",".join(fields).encode()
         # A file that names no columns may leave the last ones out.
@@ -114,7 +139,7 @@ def _csv(path: str, text: str, names: Sequence[str]) -> Iterator[Row | Refused]:
         number += 1
 
 
-def _parquet(path: str) -> Iterator[Row | Refused]:
+def _parquet(path: str, wanted: Iterable[str]) -> Iterator[Row | Refused]:
     try:
         import pyarrow as pa
         import pyarrow.parquet as pq
@@ -123,10 +148,11 @@ def _parquet(path: str) -> Iterator[Row | Refused]:
             f"load {path}: Parquet needs pyarrow; install the extra: pip install 'tickvault[market]'"
         ) from None
     try:
-        found = pq.read_table(path).to_pylist()
+        found = pq.read_table(path)
     except (pa.ArrowInvalid, OSError) as error:
         raise IntegrityError(f"load {path}: it is damaged or cut off ({error})") from error
-    for number, fields in enumerate(found):
+    _refuse_lacking(path, wanted, found.column_names)
+    for number, fields in enumerate(found.to_pylist()):
         yield number, fields, repr(fields).encode()
 
 
@@ -168,6 +194,12 @@ class Fields:
         if not found.is_finite():
             raise ValueError(f"its {name} {text!r} is no number")
         return found
+
+
+def wanted_columns(path: str | os.PathLike[str], columns: Mapping[str, str], needed: Sequence[str]) -> list[str]:
+    """Return which of their columns a file must have: all that are mapped; JSON may leave out those not needed."""
+    is_json = os.fspath(path).lower().endswith(_JSON)
+    return [theirs for ours, theirs in columns.items() if not is_json or ours in needed]
 
 
 def check_columns(path: str, columns: Mapping[str, str], known: Sequence[str], needed: Sequence[str]) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import csv
-from datetime import UTC, datetime
+import io
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -13,13 +14,15 @@ import pyarrow as pa
 import pyarrow.ipc
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tickvault.errors import InvalidInputError
 from tickvault.market.columns import Columns
 from tickvault.market.feeds.protocol import Counted, IngestOptions, Piece, Quarantined
-from tickvault.market.feeds.source import Source
+from tickvault.market.feeds.quoting import QUOTED_SIZE_MAX, split_quoted
+from tickvault.market.feeds.registry import feed_of
+from tickvault.market.feeds.source import Member, Source
 from tickvault.market.feeds.stamps import stamps
 from tickvault.market.feeds.table import TableFeed
 from tickvault.market.feeds.text import split
@@ -215,3 +218,161 @@ def test_stamps_come_back(moments: list[datetime], hours: int) -> None:
 def test_what_is_no_stamp_is_told(text: str) -> None:
     values, _, good = stamps(split(text.encode() + b"\n", 1), 0)
     assert not good.any() and values.tolist() == [TIME_NULL]
+
+
+@settings(deadline=None)  # the first example compiles the kernel
+@given(
+    st.lists(
+        st.lists(st.text(st.sampled_from('ab",\n é'), max_size=6), min_size=3, max_size=3), min_size=1, max_size=30
+    ),
+    st.sampled_from(["\n", "\r\n"]),
+    st.sampled_from([csv.QUOTE_MINIMAL, csv.QUOTE_ALL]),
+    st.integers(1, 40),
+)
+def test_quotes_are_those_of_the_csv_module(rows: list[list[str]], end: str, quoting: Any, size: int) -> None:
+    """CSV with quotes around its fields went to quarantine, row by row, with a reason that was another's."""
+    made = io.StringIO(newline="")
+    csv.writer(made, lineterminator=end, quoting=quoting).writerows(rows)
+    data = made.getvalue().encode()
+    wanted = [row for row in csv.reader(io.StringIO(data.decode(), newline="")) if row]
+    found, raws, rest = [], [], b""
+    # In blocks that are cut at any line's end, as a file is read.
+    pieces = data.split(b"\n")
+    blocks = [b"\n".join(pieces[at : at + size]) + b"\n" for at in range(0, len(pieces) - 1, size)]
+    for place, block in enumerate(blocks):
+        fields, rest = split_quoted(rest + block, 3, is_last=place == len(blocks) - 1)
+        assert fields.sound.all()
+        for row in range(len(fields.starts)):
+            texts = [bytes(fields.data[fields.starts[row, at] : fields.ends[row, at]]).decode() for at in range(3)]
+            found.append(texts)
+            raws.append(fields.raw(row))
+    assert rest == b""
+    assert found == wanted
+    assert b"".join(raw + end.encode() for raw in raws) == data
+
+
+def test_a_file_with_quotes_is_read_and_its_faults_are_told_as_they_are(tmp_path: Path) -> None:
+    """Of a file that a spreadsheet wrote every row was quarantined: its time "could not be kept"."""
+    path = tmp_path / "t.csv"
+    path.write_text(
+        '"Time, UTC", "Px","conditions"\r\n'
+        f'"{NOON}","1.000000001","F,I"\r\n'
+        f'{NOON},"2","say ""no"", and\r\ngo"\r\n'
+        f'"{NOON}"x,3,F\r\n'
+        f'{NOON},"4,F\r\n'
+        f"{NOON},,\r\n"
+        f'"{NOON}",6'
+    )
+    columns = {"ts_event": "Time, UTC:ns", "price": "Px"}
+    count, pieces, bad = decoded(path, columns=columns)
+    assert count == 5
+    assert [price for piece in pieces for price in piece.columns["price"].tolist()] == [
+        *(1_000_000_001, 2_000_000_000, PRICE_NULL)
+    ]
+    words = [
+        piece.columns.dictionaries["conditions"][code]
+        for piece in pieces
+        for code in piece.columns["conditions"].tolist()
+        if code >= 0
+    ]
+    assert words == ["F,I", 'say "no", and\r\ngo']
+    assert [(each.row, each.raw) for each in bad] == [
+        (2, f'"{NOON}"x,3,F'.encode()),
+        (3, f'{NOON},"4,F'.encode()),
+        (5, f'"{NOON}",6'.encode()),
+    ]
+    assert "a quote in it does not end its field" in bad[0].reason
+    assert "cut off" in bad[2].reason
+
+
+def test_a_quote_that_is_never_closed_spoils_its_line_only(tmp_path: Path) -> None:
+    """The rest of a file hung on one stray quote; now the lines after it are rows."""
+    path = tmp_path / "t.csv"
+    lines = [f'{NOON},1,"F', *[f"{NOON},{at},I" for at in range(120_000)]]
+    path.write_text("t,price,conditions\n" + "\n".join(lines) + "\n")
+    count, pieces, bad = decoded(path, columns={"ts_event": "t:ns"})
+    assert path.stat().st_size > 2 * QUOTED_SIZE_MAX
+    assert (count, len(bad), sum(len(piece.ordinals) for piece in pieces)) == (120_001, 1, 120_000)
+
+
+def test_quotes_and_lines_go_on_over_blocks_of_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Member.lines, "__defaults__", (64, b"\n"))
+    path = tmp_path / "t.csv"
+    lines = [f'{NOON},"{at}","a\nb{"x" * (at % 90)},"' for at in range(300)]
+    path.write_text("t,price,conditions\n" + "\n".join(lines) + "\n")
+    count, pieces, bad = decoded(path, columns={"ts_event": "t:ns"})
+    assert (count, bad) == (300, [])
+    assert [price for piece in pieces for price in piece.columns["price"].tolist()] == [at * 10**9 for at in range(300)]
+    found = [piece.columns.dictionaries["conditions"][code] for piece in pieces for code in piece.columns["conditions"]]
+    assert found == [f"a\nb{'x' * (at % 90)}," for at in range(300)]
+
+
+def test_lines_that_end_as_an_old_macintoshs_are_read(tmp_path: Path) -> None:
+    """A file with carriage returns for line ends gave no row, and nobody said so."""
+    got = table(tmp_path, f"t,price\r{NOON},1\r{NOON},2\r", columns={"ts_event": "t:ns"})
+    assert got["price"].tolist() == [10**9, 2 * 10**9]
+    refused(tmp_path, f"t,price\r{NOON},1\n{NOON},2\n", "more than one line", columns={"ts_event": "t:ns"})
+
+
+def test_blanks_around_names_are_none_and_twins_are_refused(tmp_path: Path) -> None:
+    """The header `Time, Px` had a column " Px"; of two columns of one name the first was taken."""
+    got = table(tmp_path, f"Time , Px\n{NOON},1\n", columns={"ts_event": "Time:ns", "price": "Px"})
+    assert got["price"].tolist() == [10**9]
+    refused(tmp_path, f"t,Px,Px\n{NOON},1,2\n", "two of its columns are called 'Px'", columns={"ts_event": "t:ns"})
+    twins = pa.Table.from_arrays([pa.array([NOON]), pa.array([1]), pa.array([2])], names=["t", "Px", "Px"])
+    with pyarrow.ipc.new_file(tmp_path / "t.arrow", twins.schema) as writer:
+        writer.write_table(twins)
+    with pytest.raises(InvalidInputError, match="called 'Px'"):
+        decoded(tmp_path / "t.arrow", columns={"ts_event": "t:ns"})
+
+
+def test_wall_times_that_never_came_or_came_twice_are_not_guessed(tmp_path: Path) -> None:
+    """02:30 on the day that New York's clocks went forward became 07:30 UTC, though nothing is ever guessed."""
+    clocks = [
+        "2023-03-12 01:59:59.999999999",
+        "2023-03-12 02:00:00",
+        "2023-03-12 02:59:59.999",
+        "2023-03-12 03:00:00",
+        "2023-11-05 00:59:59",
+        "2023-11-05 01:00:00",
+        "2023-11-05 01:59:59.999",
+        "2023-11-05 02:00:00",
+        "2023-11-05 01:30:00-04:00",
+        "2023-11-05 01:30:00-05:00",
+    ]
+    path = tmp_path / "t.csv"
+    path.write_text("t,price\n" + "".join(f"{clock},1\n" for clock in clocks))
+    _, (piece,), bad = decoded(path, columns={"ts_event": "t"}, tz="America/New_York")
+    assert [(each.row, each.reason.split(":")[0]) for each in bad] == [
+        (1, "its t never came in America/New_York"),
+        (2, "its t never came in America/New_York"),
+        (5, "its t came twice in America/New_York, and it has no offset that says which it is"),
+        (6, "its t came twice in America/New_York, and it has no offset that says which it is"),
+    ]
+    wanted = [
+        datetime(2023, 3, 12, 6, 59, 59, 999_999, UTC),
+        datetime(2023, 3, 12, 7, 0, tzinfo=UTC),
+        datetime(2023, 11, 5, 4, 59, 59, tzinfo=UTC),
+        datetime(2023, 11, 5, 7, 0, tzinfo=UTC),
+        datetime(2023, 11, 5, 5, 30, tzinfo=UTC),
+        datetime(2023, 11, 5, 6, 30, tzinfo=UTC),
+    ]
+    micros = [(each - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1) for each in wanted]
+    assert (piece.columns["ts_event"] // 1000).tolist() == micros
+
+
+def test_an_empty_file_is_told_to_be_empty(tmp_path: Path) -> None:
+    """Of a file without a byte it was said that no feed recognises it."""
+    (tmp_path / "none.csv").touch()
+    with pytest.raises(InvalidInputError, match="the file is empty"):
+        feed_of(Source(tmp_path / "none.csv"))
+
+
+@pytest.mark.parametrize("line", ['"1"x,"2', '","', '1,"2', '"1","2","3","4'])
+def test_lines_spoilt_by_quotes_take_no_longer_than_others(line: str) -> None:
+    """Each spoilt line was looked at up to a mebibyte ahead: 400,000 of them took nine minutes."""
+    block = (line + "\n").encode() * 200_000
+    split_quoted(block[:1000], 2, is_last=True)
+    fields, rest = split_quoted(block, 2, is_last=True)
+    assert rest == b""
+    assert len(fields.starts) > 50_000

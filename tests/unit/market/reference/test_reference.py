@@ -6,10 +6,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 import tickvault as tv
 from tickvault.market.columns import Columns
+from tickvault.market.library import Library
 from tickvault.market.reference import (
     DATABENTO_ACTIONS,
     Action,
@@ -72,7 +75,7 @@ def test_bad_rows_are_refused_with_their_number_and_kept(reference: Reference, f
     lines = ["ticker,from,to", "A,2000-01-03,", "B,2000-13-03,", "C", ",2000-01-03,", "D,2001-01-03,2000-01-03"]
     report = reference.load_members(file("m.csv", *lines), "idx", MEMBERS)
     assert (report.rows, report.stored, report.quarantined) == (5, 1, 4)
-    told = [(row.path, row.row, row.reason) for row in tv.market.library.Library(store, "x").quarantine()]
+    told = [(row.path, row.row, row.reason) for row in Library(store, "x").quarantine()]
     assert [(path, row) for path, row, _ in told] == [("m.csv", 1), ("m.csv", 2), ("m.csv", 3), ("m.csv", 4)]
     assert "'2000-13-03' is no day" in told[0][2]
     assert "it has 1 fields, and should have 3" in told[1][2]
@@ -310,3 +313,34 @@ def test_facts_of_two_kinds_do_not_mix(reference: Reference) -> None:
     with pytest.raises(tv.InvalidInputError, match="facts of one kind at a time"):
         reference.add([Membership("idx", "A"), SymbolInterval("x", "1", "A")])
     assert repr(reference) == "<Reference: nothing loaded>"
+
+
+def test_a_mapped_column_that_the_file_lacks_is_an_error(reference: Reference, file: File, tmp_path: Path) -> None:
+    """A slip in a column's name sent every row to quarantine, and the load reported success."""
+    told = r"columns= names 'from', which it has not; its columns are ticker, start, to"
+    with pytest.raises(tv.InvalidInputError, match=told):
+        reference.load_members(file("m.csv", "ticker,start,to", "A,2000-01-03,"), "idx", MEMBERS)
+    pq.write_table(pa.table({"ticker": ["A"], "start": ["2000-01-03"], "to": [""]}), tmp_path / "m.parquet")
+    with pytest.raises(tv.InvalidInputError, match=told):
+        reference.load_members(tmp_path / "m.parquet", "idx", MEMBERS)
+    with pytest.raises(tv.InvalidInputError, match="names 'ticker', which it has not; its columns are symbol, from"):
+        reference.load_members(file("m.jsonl", '{"symbol": "A", "from": "2000-01-03"}'), "idx", MEMBERS)
+    with pytest.raises(tv.InvalidInputError, match="names 'remove', which it has not; its columns are date, add"):
+        path = file("c.csv", "date,add", "2010-05-04,C")
+        reference.load_changes(path, "idx", {"date": "date", "add": "add", "remove": "remove"})
+    for load, columns in (
+        (reference.load_actions, {"symbol": "s", "kind": "k", "ex_date": "x"}),
+        (reference.load_instruments, {"symbol": "s"}),
+        (lambda path, columns: reference.load_symbols(path, columns, scheme="isin"), SYMBOLS),
+        (
+            lambda path, columns: reference.load_sectors(path, columns, date="2020-01-01"),
+            {"symbol": "s", "sector": "n"},
+        ),
+    ):
+        with pytest.raises(tv.InvalidInputError, match="which it has not; its columns are nothing, else"):
+            load(file("e.csv", "nothing,else", "1,2"), columns)
+
+
+def test_json_lines_may_leave_out_what_is_not_needed(reference: Reference, file: File) -> None:
+    path = file("m.jsonl", '{"ticker": "A", "from": "2000-01-03"}')
+    assert reference.load_members(path, "idx", MEMBERS).stored == 1
