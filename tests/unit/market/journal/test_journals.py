@@ -293,6 +293,37 @@ def test_many_rows_at_once_become_a_file_and_keep_the_numbering(
     assert found == list(range(1, 501))
 
 
+@pytest.mark.parametrize("died", ["before the commit", "after the commit"])
+def test_a_kill_while_many_rows_are_appended_neither_loses_nor_doubles_a_number(
+    vault: tv.Vault, ticks: Library, monkeypatch: pytest.MonkeyPatch, died: str
+) -> None:
+    from tickvault.market.catalog import Catalog
+
+    ticks.append("ES", "trades", made(1))
+    monkeypatch.setattr(appending, "BULK_SIZE", 1000)
+    commit = Catalog.commit
+
+    def killed(self: Catalog, *arguments: Any) -> Any:
+        if died == "after the commit":
+            commit(self, *arguments)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Catalog, "commit", killed)
+        with pytest.raises(KeyboardInterrupt):
+            ticks.append("ES", "trades", made(*range(2, 500)))
+    there = [1, *range(2, 500)] if died == "after the commit" else [1]
+    assert ids(ticks) == there
+    assert ticks.append("ES", "trades", made(500)).sequence == len(there)
+    assert ids(ticks) == [*there, 500]
+    subscription = ticks.subscribe("ES", "trades", from_sequence=0)
+    found: list[int] = []
+    while (table := subscription.get(timeout=0)) is not None:
+        assert table.sequence == len(found)
+        found += table["trade_id"].tolist()
+    assert found == [*there, 500]
+
+
 def test_a_subscriber_goes_on_where_it_stopped_wherever_the_rows_lie(ticks: Library) -> None:
     for number in range(10):
         ticks.append("ES", "trades", made(number))
