@@ -7,7 +7,8 @@ read-only; numbers are those stored, until a frame is asked for.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Literal
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -238,7 +239,11 @@ class Table:
                 made[name] = pa.array(array / divisor, pa.float64(), mask=mask)
             else:
                 made[name] = pa.array(array, mask=mask)
-        return pa.table(made)
+        told = {"schema": self.schema.name, "venue": self.venue, "symbol": self.symbol}
+        if prices == "int":
+            # What integers are in, so that they are taken back as what they are.
+            told |= {"size_scale": str(self.size_scale), "turnover_scale": str(self.turnover_scale)}
+        return pa.table(made, metadata=told)
 
     def _divisor(self, column: Column) -> int | None:
         divisors = {Kind.PRICE: PRICE_SCALE, Kind.SIZE: self.size_scale, Kind.TURNOVER: self.turnover_scale}
@@ -265,7 +270,12 @@ class Table:
         tz : str, optional
             Zone that times are shown in; UTC by default.
         """
-        frame: pandas.DataFrame = self.to_arrow(prices=prices).to_pandas()
+        table = self.to_arrow(prices=prices)
+        frame: pandas.DataFrame = table.to_pandas()
+        for name, column in zip(table.column_names, table.columns, strict=True):
+            if column.null_count and column.type in _nullable():
+                # Beside a null pandas makes floats of integers, which have no room for their last digits.
+                frame[name] = column.to_pandas(types_mapper=_nullable().get)
         if tz is not None:
             for name in self.columns:
                 if self.column(name).kind is Kind.TIME:
@@ -302,6 +312,16 @@ def columns_that_fit(frame: polars.DataFrame, width: int) -> list[str]:
         if size > width and place:
             return frame.columns[:place]
     return frame.columns
+
+
+@lru_cache(maxsize=1)
+def _nullable() -> dict[Any, Any]:
+    """Return pandas' types of integers that may be null, by Arrow's."""
+    import pandas as pd
+    import pyarrow as pa
+
+    names = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
+    return {getattr(pa, name)(): pd.api.types.pandas_dtype(name.replace("i", "I").replace("u", "U")) for name in names}
 
 
 def lines_of(frame: polars.DataFrame, *, pad: bool = False) -> list[str]:

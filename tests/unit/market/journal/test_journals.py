@@ -168,6 +168,22 @@ def test_integers_of_a_frame_are_in_the_units_of_the_series(ticks: Library) -> N
     assert ticks.read("BTC", "trades").to_polars()["size"].to_list() == [0.02, 0.02, 3.0]
 
 
+def test_what_comes_out_goes_back_in_as_it_was(ticks: Library) -> None:
+    """Arrow's integers lost their scale, and pandas made floats of integers beside a null."""
+    big = 2**63 - 7
+    with ticks.writer("A", "trades", size_scale=10**8) as writer:
+        writer.append(ts_event=DAY, price=None, size=2_000_000, trade_id=big, side="B", exchange="Q")
+        writer.append(ts_event=DAY + 1, price=1.5, size=None, trade_id=None, side=None, exchange=None)
+    table = ticks.read("A", "trades")
+    shapes = (table, table.to_arrow(), table.to_pandas(), table.to_pandas(prices="int"), table.to_polars())
+    for number, rows in enumerate(shapes):
+        scale = {"size_scale": 10**8} if number == 3 else {}
+        ticks.append(f"B{number}", "trades", rows, venue="X", **scale)  # type: ignore[arg-type]
+        found = ticks.read(f"B{number}", "trades")
+        assert found.to_arrow(prices="float").equals(table.to_arrow(prices="float"), check_metadata=False)
+    assert table.to_pandas()["trade_id"].tolist() == [big, pd.NA]
+
+
 @pytest.mark.parametrize("scale", [0, -10, 7, 10**13])
 def test_scales_are_powers_of_ten(ticks: Library, scale: int) -> None:
     with pytest.raises(tv.InvalidInputError, match="must be a power of ten"):
