@@ -8,14 +8,12 @@ good sync is written after the sync returned, under the commit lock.
 
 from __future__ import annotations
 
-import mmap
-import os
 import struct
 
 from crc32c import crc32c
 
 from tickvault.errors import FormatError
-from tickvault.seam.disk import storage_error
+from tickvault.seam.disk import shared_page
 
 _PAGE = 4096
 _HEAD = struct.Struct("<8s16sQ")
@@ -35,18 +33,7 @@ class ControlPage:
     """The shared page of an open vault."""
 
     def __init__(self, path: str) -> None:
-        try:
-            fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            try:
-                if os.fstat(fd).st_size < _PAGE:
-                    # Written, not truncated to length: a hole could not be filled on a full disk, and the page fault
-                    # would kill the process.
-                    os.pwrite(fd, bytes(_PAGE), 0)
-                self._map = mmap.mmap(fd, _PAGE)
-            finally:
-                os.close(fd)
-        except OSError as error:
-            raise storage_error(error, "make", path) from error
+        self._map = shared_page(path, _PAGE)
 
     def begin(self, boot_id: bytes, pid_namespace: int) -> bool:
         """Take the page over as the only opener; return whether the vault was poisoned during this boot."""

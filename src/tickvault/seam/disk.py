@@ -213,6 +213,20 @@ class OsDisk:
             raise storage_error(error, "remove", path) from error
 
 
+def shared_page(path: str, size: int) -> mmap.mmap:
+    """Map a small file that processes share, writable; it is made, of zeros, if it is missing."""
+    with _told("make", path):
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            if os.fstat(fd).st_size < size:
+                # Written, not truncated to length: a hole could not be filled on a full disk, and the page fault
+                # would kill the process.
+                os.pwrite(fd, bytes(size), 0)
+            return mmap.mmap(fd, size)
+        finally:
+            os.close(fd)
+
+
 class FileLock:
     """An advisory lock on a file (``flock``), held by this open file description.
 

@@ -9,7 +9,6 @@ change, who then looks again; it never runs ahead of what is durable in a strict
 
 from __future__ import annotations
 
-import mmap
 import os
 import struct
 import threading
@@ -17,7 +16,7 @@ from typing import NamedTuple
 
 from crc32c import crc32c
 
-from tickvault.seam.disk import storage_error
+from tickvault.seam.disk import shared_page
 from tickvault.seam.futex import SharedWord
 
 _PAGE = 4096
@@ -55,17 +54,7 @@ class StatePage:
     """The page of one series."""
 
     def __init__(self, path: str) -> None:
-        try:
-            fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            try:
-                if os.fstat(fd).st_size < _PAGE:
-                    # Written, not a hole: on a full disk the page fault would kill the process.
-                    os.pwrite(fd, bytes(_PAGE), 0)
-                self._map = mmap.mmap(fd, _PAGE)
-            finally:
-                os.close(fd)
-        except OSError as error:
-            raise storage_error(error, "make", path) from error
+        self._map = shared_page(path, _PAGE)
         self.word = SharedWord(self._map, _WORD)
         self._slot = _WAITING + os.getpid() % _WAITING_SLOTS
         self._waiting_here = 0
