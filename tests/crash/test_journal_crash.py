@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from simdisk import PowerCut, SimDisk, SimHost, power_off
 
@@ -147,6 +147,7 @@ def run(folder: Path, seed: int, steps: list[str], cut: int, *, lying: bool = Fa
 
 
 @settings(max_examples=120, deadline=None)
+@example(3340, ["many"], 15)
 @given(st.integers(0, 2**32), STEPS, st.integers(1, 120))
 def test_no_acknowledged_row_is_lost_or_doubled(
     tmp_path_factory: pytest.TempPathFactory, seed: int, steps: list[str], cut: int

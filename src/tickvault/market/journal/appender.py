@@ -357,6 +357,9 @@ class SeriesJournal:
             self.state.publish(extent)
             return extent
         base = extent.next_sequence
+        if base == extent.base:
+            # The file that is given up holds no rows: a number is left out, so that the new one has a name of its own.
+            base += 1
         header = FileHeader(self.journal_id, base, self.key, extent.stamp, extent.base, extent.end)
         path = os.path.join(self.folder, file_name(base))
         new = os.path.join(self.folder, f".{file_name(base)}")

@@ -115,6 +115,14 @@ class JournalFile:
         """Return the sound frames behind the end that `advance` found by itself."""
         return list(strays(memoryview(self._map), self.end, self._seed))
 
+    def is_damage(self, stray: Stray) -> bool:
+        """Whether a frame behind the end shows that what is missing before it was on the disk once.
+
+        A frame of the next sequence may be of the same write as what is missing, a layout or words, and that write may
+        never have been acknowledged; each later one was written after the rows before it had been synced.
+        """
+        return stray.strict and stray.sequence > self.next_sequence
+
     def is_torn(self) -> bool:
         """Whether anything but zeros lies behind the end."""
         return bool(np.frombuffer(self._map, np.uint8)[self.end :].any())
@@ -127,7 +135,7 @@ class JournalFile:
         IntegrityError
             A frame that was synced lies behind it: whatever stood before that was synced too.
         """
-        behind = [stray for stray in self.strays() if stray.strict]
+        behind = [stray for stray in self.strays() if self.is_damage(stray)]
         if behind:
             raise IntegrityError(
                 f"journal {self.path}: the frame at byte {self.end:,} is damaged, and sound ones follow: rows from "

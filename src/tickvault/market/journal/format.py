@@ -200,7 +200,7 @@ def frame_at(view: memoryview, at: int, end: int, seed: int, sequence: int) -> F
 class Stray(NamedTuple):
     """A sound frame behind one that is not."""
 
-    offset: int
+    sequence: int
     next_sequence: int
     stamp: int
     strict: bool
@@ -216,7 +216,7 @@ def strays(view: memoryview, start: int, seed: int) -> Iterator[Stray]:
         stop = at + FRAME_SIZE + length + -length % 8
         if stop <= len(view) and crc32c(view[at + 4 : stop], seed) == crc:
             following = first + row_count if kind >= FrameKind.ROWS else first
-            yield Stray(at, following, stamp, bool(strict))
+            yield Stray(first, following, stamp, bool(strict))
 
 
 def column_bytes(columns: Any, layout: Layout) -> list[bytes]:

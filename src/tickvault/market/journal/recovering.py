@@ -36,7 +36,7 @@ def recover(journal: SeriesJournal) -> Extent:
         strays = file.strays()
         following = max(file.next_sequence, floor.next_sequence, *(stray.next_sequence for stray in strays))
         stamp = max(file.stamp, floor.stamp, *(stray.stamp for stray in strays))
-        is_damaged = any(stray.strict for stray in strays)
+        is_damaged = any(map(file.is_damage, strays))
         if base in floor.consumed or file.next_sequence < floor.next_sequence or is_damaged:
             # Nothing is written to it any more; what is damaged in it stays told.
             extent = Extent(-1, 0, following, stamp)

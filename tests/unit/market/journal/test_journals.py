@@ -675,6 +675,27 @@ def test_damage_is_told_after_a_boot_too_and_nothing_is_written_over_it(vault: t
         assert again.verify().sound
 
 
+def test_a_torn_first_append_gives_up_its_file_and_not_its_rows(vault: tv.Vault, ticks: Library) -> None:
+    """The next file had the same name, and rows went on to the one that it replaced."""
+    ticks.append("ES", "trades", made(0))
+    (file,) = folder(vault).glob("*.journal")
+    reboot(vault)
+    data = bytearray(file.read_bytes())
+    data[data.rfind(b"TFRM") :] = bytes(len(data) - data.rfind(b"TFRM"))
+    file.write_bytes(data)
+    with tv.open(vault.path) as again:
+        assert ids(again.library("live")) == []
+        assert [again.library("live").append("ES", "trades", made(number)).sequence for number in (1, 2)] == [1, 2]
+        assert ids(again.library("live")) == [1, 2]
+    with tv.open(vault.path) as again:
+        assert ids(again.library("live")) == [1, 2]
+        subscription = again.library("live").subscribe("ES", "trades", from_sequence=0)
+        table = subscription.get(timeout=0)
+        assert table is not None
+        assert (table.sequence, table["trade_id"].tolist()) == (1, [1, 2])
+        assert again.verify().sound
+
+
 def test_a_journal_that_is_gone_is_told(vault: tv.Vault, ticks: Library) -> None:
     ticks.append("ES", "trades", made(1))
     (file,) = folder(vault).glob("*.journal")
