@@ -19,7 +19,7 @@ from tickvault.market.journal.journals import Journals, write_sorted
 from tickvault.market.journal.locked import Appended
 from tickvault.market.parts import PartFiles, PartWriter
 from tickvault.market.reading import unread
-from tickvault.market.schema import Kind
+from tickvault.market.schema import Column, Kind
 from tickvault.objects.protocol import Store
 
 #: Rows of this many bytes are too many for a journal, which would write them twice.
@@ -32,22 +32,62 @@ class Appending:
     def __init__(self, store: Store, catalog: Catalog, files: PartFiles, journals: Journals | None) -> None:
         self._store = store
         self._files = files
-        self._scales: dict[SeriesKey, Scales] = {}
+        self._scales: dict[SeriesKey, tuple[tuple[int, int], Scales]] = {}
+        self._extensions: dict[SeriesKey, dict[str, Column]] = {}
         self._catalog = catalog
         self._journals = journals
 
     def scales(self, key: SeriesKey) -> Scales:
         """Return the scales of the newest rows of a series; 1 of one that has none."""
-        found = self._scales.get(key)
+        mark = self._mark(key)
+        known = self._scales.get(key)
+        found = known[1] if known is not None and known[0] == mark else None
         if found is None:
             try:
                 pieces = list(self._footers(key))
             except IntegrityError:
                 # Rows that cannot be read do not keep others from coming.
                 pieces = []
-            found = Scales(*pieces[-1][1]) if pieces else Scales()
-            self._scales[key] = found
+            found = Scales(
+                max((piece[1][0] for piece in pieces), default=1), max((piece[1][1] for piece in pieces), default=1)
+            )
+            self._scales[key] = (mark, found)
         return found
+
+    def _mark(self, key: SeriesKey) -> tuple[int, int]:
+        """Return what changes when another process adds to a series."""
+        manifest = self._catalog.last_known(key) or self._catalog.manifest(key)
+        extent = None
+        if self._journals is not None and self._journals.exists(key):
+            tail = self._journals.tail(key)
+            extent = tail.extent() if tail.exists else None
+        return manifest.version, -1 if extent is None else extent.next_sequence
+
+    def _noted(self, key: SeriesKey, columns: Columns) -> None:
+        """Remember the scales after rows of ours were added."""
+        known = self._scales[key][1] if key in self._scales else Scales()
+        finest = Scales(max(known.size, columns.size_scale), max(known.turnover, columns.turnover_scale))
+        self._scales[key] = (self._mark(key), finest)
+
+    def check_extensions(self, key: SeriesKey, columns: Columns) -> None:
+        """Raise `InvalidInputError` if a series means something else by the name of an extension."""
+        if not columns.extensions:
+            return
+        known = self._extensions.get(key)
+        if known is None:
+            known = self._extensions[key] = {}
+            manifest = self._catalog.manifest(key)
+            for part in manifest.live_parts:
+                known |= {column.name: column for column in self._files.open(part).footer.extensions}
+            for file in unread([] if self._journals is None else self._journals.unread(key), manifest):
+                known |= {column.name: column for rows in file.rows for column in rows.columns.extensions}
+        for column in columns.extensions:
+            other = known.setdefault(column.name, column)
+            if (other.kind, other.dtype) != (column.kind, column.dtype):
+                raise InvalidInputError(
+                    f"append {key}: column {column.name} is of kind {other.kind.value} in the series, and "
+                    f"{column.kind.value} here; give it another name"
+                )
 
     def _footers(self, key: SeriesKey) -> Iterator[tuple[int, tuple[int, int], int]]:
         """Yield of each file and stretch of live rows: (largest size, its scales, largest turnover)."""
@@ -82,6 +122,11 @@ class Appending:
                         f"{most / theirs:,.9g}; round to fewer digits, or keep these rows in another series"
                     )
 
+    def check(self, key: SeriesKey, columns: Columns) -> None:
+        """Raise `InvalidInputError` if rows cannot stand beside those of a series."""
+        self.check_extensions(key, columns)
+        self.check_fit(key, columns)
+
     def check_fit(self, key: SeriesKey, columns: Columns) -> None:
         """Raise `InvalidInputError` if rows and those of a series could not be read beside each other."""
         ours = Scales(columns.size_scale, columns.turnover_scale)
@@ -104,8 +149,12 @@ class Appending:
         """Append rows; see `Library.append`."""
         if not len(columns):
             raise InvalidInputError(f"append {key}: there are no rows")
-        self.check_fit(key, columns)
-        self._scales[key] = Scales(columns.size_scale, columns.turnover_scale)
+        self.check(key, columns)
+        appended = self._appended(key, columns)
+        self._noted(key, columns)
+        return appended
+
+    def _appended(self, key: SeriesKey, columns: Columns) -> Appended:
         if self._journals is None:
             return self._as_parts_alone(key, columns)
         journal = self._journals.appender(key)

@@ -316,7 +316,7 @@ def _whole(values: Given, column: Column, told: str) -> Array:
     if values.kind in "fO":
         floats = _floats(values, told)
         absent = absent | np.isnan(floats)
-        if (np.rint(floats[~absent]) != floats[~absent]).any() or (np.abs(floats[~absent]) > _EXACT_MAX).any():
+        if (np.rint(floats[~absent]) != floats[~absent]).any() or (np.abs(floats[~absent]) >= _EXACT_MAX).any():
             raise InvalidInputError(f"{told} holds a number that is not whole, or beyond 2**53 as a float")
         filled = np.where(absent, 0, floats)
         numbers = filled.astype(np.int64)

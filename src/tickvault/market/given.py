@@ -15,6 +15,8 @@ from tickvault.errors import InvalidInputError
 from tickvault.market.columns import Array
 from tickvault.market.times import nanoseconds_of
 
+_NUMBERS: tuple[tuple[type, ...], ...] = ((int, np.integer), (float, np.floating))
+
 
 class Given(NamedTuple):
     """A column."""
@@ -90,7 +92,7 @@ def _from_arrow(chunks: Any, told: str) -> Given:
     if pa.types.is_integer(kind):
         return Given(np.asarray(pc.fill_null(chunks, 0)), nulls)
     if pa.types.is_floating(kind):
-        return Given(np.asarray(pc.fill_null(pc.cast(chunks, pa.float64()), float("nan"))), nulls)
+        return Given(_doubles(np.asarray(pc.fill_null(chunks, pa.scalar(float("nan"), kind)))), nulls)
     if pa.types.is_boolean(kind):
         return Given(np.asarray(pc.fill_null(chunks, False)), nulls)
     if pa.types.is_nested(kind):
@@ -112,17 +114,26 @@ def _given(values: Any, told: str) -> Given:
         raise InvalidInputError(f"{told}: {values!r} is one value; give a sequence, one for each row")
     else:
         listed = list(values)
-        try:
-            array = np.asarray(listed)
-        except ValueError:
-            array = np.empty(len(listed), object)
-        if array.dtype.kind in "OU" or any(value is None for value in listed):
+        kinds = set(map(type, listed))
+        if not any(all(issubclass(each, numbers) for each in kinds) for numbers in _NUMBERS) or bool in kinds:
             return _from_objects(listed, told)
+        array = np.asarray(listed)
+        if array.dtype.kind == "O":
+            raise InvalidInputError(f"{told} holds a number beyond 64 bits")
     if array.ndim != 1:
         raise InvalidInputError(f"{told} has {array.ndim} dimensions, and must have one")
     if array.dtype.kind == "M":
         return Given(nanoseconds_of(array, told).view("datetime64[ns]"))
+    if array.dtype.kind == "f":
+        return Given(_doubles(array))
     return _from_objects(array.tolist(), told) if array.dtype.kind in "OUS" else Given(array)
+
+
+def _doubles(array: Array) -> Array:
+    """Return float64: of narrower ones the shortest decimal that is that float, so that 16.59 stays 16.59."""
+    if array.dtype.itemsize >= 8:
+        return array.astype(np.float64, copy=False)
+    return array.astype(str).astype(np.float64)
 
 
 def _from_objects(values: list[Any], told: str) -> Given:
@@ -137,10 +148,19 @@ def _from_objects(values: list[Any], told: str) -> Given:
             return Given(np.array(filled, np.int64 if min(present) < 0 else np.uint64), nulls)
         except OverflowError as error:
             raise InvalidInputError(f"{told} holds a number beyond 64 bits") from error
-    if kinds and kinds <= {int, float} and float in kinds:
+    if kinds == {int, float}:
+        raise InvalidInputError(
+            f"{told} mixes integers, which are taken as they are stored, and floats, which are taken as the numbers "
+            "that they are; write all of them one way"
+        )
+    if kinds == {bool}:
+        return Given(np.array([bool(value) for value in values]), nulls)
+    if kinds == {float}:
         return Given(np.array([np.nan if a else float(v) for v, a in zip(values, nulls, strict=True)]), nulls)
     if any(isinstance(value, Decimal) and not value.is_finite() for value in present):
         raise InvalidInputError(f"{told} holds a number that is not finite")
+    if any(isinstance(value, list | tuple | np.ndarray) for value in present):
+        raise InvalidInputError(f"{told} has 2 dimensions, and must have one")
     array = np.empty(len(values), object)
     array[:] = values
     return Given(array, nulls)

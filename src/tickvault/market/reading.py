@@ -29,6 +29,7 @@ from tickvault.market.view import HiddenRows, View, stamps_of, visible
 #: The column that says when the vault knew a row; read by asking for it.
 TS_COMMIT = Column("ts_commit", Kind.TIME, "when the vault knew the row")
 _TRIES = 20
+_LAST_NS = int(np.iinfo(np.int64).max)
 
 
 class Sorted(NamedTuple):
@@ -119,6 +120,9 @@ class Reader:
                 columns = columns.take(rows)
         stamps = stamps_of(part, file)[rows]
         mapped = isinstance(rows, slice) and not isinstance(file, ColdFile)
+        if names is not None:
+            # What was not asked for does not matter, though another file may mean something else by it.
+            columns.extensions = tuple(column for column in columns.extensions if column.name in columns.arrays)
         keys = index_of(file, columns) if keys is None else keys[rows]
         return _with_stamps(Sorted(columns, keys, stamps, mapped), wanted)
 
@@ -173,6 +177,7 @@ def _chosen(columns: Columns, names: Sequence[str] | None) -> Columns:
     made = columns.take(slice(None))
     kept = {"ts_event", "ts_recv", *names}
     made.arrays = {name: array for name, array in made.arrays.items() if name in kept}
+    made.extensions = tuple(column for column in made.extensions if column.name in kept)
     return made
 
 
@@ -189,7 +194,7 @@ def _of_rows(rows: Rows, wanted: Wanted) -> Sorted:
         order = np.argsort(times, kind="stable")
         columns, stamps, times = columns.take(order), stamps[order], times[order]
     end = wanted.end
-    if view.known_ns is not None:
+    if view.known_ns is not None and view.known_ns < _LAST_NS:
         end = view.known_ns + 1 if end is None else min(end, view.known_ns + 1)
     inside = within(times, True, wanted.start, end)
     return _with_stamps(Sorted(columns.take(inside), times[inside], stamps[inside]), wanted)

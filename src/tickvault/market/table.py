@@ -180,10 +180,12 @@ class Table:
         return made
 
     def _rows(self, start: int, end: int) -> Columns:
-        arrays = {name: self[name][start:end] for name in self.columns}
+        present = {name for piece in self._pieces for name in piece.arrays}
+        times = [name for name in ("ts_event", "ts_recv") if name in present and name not in self.columns]
+        arrays = {name: self[name][start:end] for name in (*times, *self.columns)}
         return Columns(
             self.schema,
-            arrays if {"ts_event", "ts_recv"} & set(arrays) else {"ts_event": self["ts_event"][start:end], **arrays},
+            arrays,
             {name: self.strings(name) for name in self.columns if self.column(name).kind is Kind.CODE},
             tuple(self._extensions.values()),
             size_scale=self.size_scale,

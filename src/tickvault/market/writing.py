@@ -153,6 +153,12 @@ class SeriesWriter:
         if not found:
             raise NotFoundError(f"restore {key}: there is no version {version}; versions() lists them")
         view = View(found[0].committed_ns)
+        later = [each for each in self._catalog.versions(key) if each.version > version]
+        if any(each.operation == "prune" for each in later):
+            raise NotFoundError(
+                f"restore {key}: what was replaced since version {version} was pruned, and the version may lack rows; "
+                "read it as_of its commit, and write what is there, if that is enough"
+            )
         with self._alone(key) as held:
             parts, sources = retrying(lambda: self._copies(key, view))
 
@@ -245,8 +251,11 @@ class SeriesWriter:
             # Asked again, with the manifest as it is by then.
             raise
         except BaseException:
+            # An interrupt may have come after the commit.
+            named = {part.key for part in self._catalog.manifest(key).parts}
             for part in parts:
-                self._store.delete(part.key)
+                if part.key not in named:
+                    self._store.delete(part.key)
             raise
         if held is not None:
             held.note_stamp(state.stamp)

@@ -42,6 +42,7 @@ SIZE_MAX = 16 * 1024 * 1024
 #: Zeros written behind a strict append, so that the next ones overwrite written extents, whose sync is a third cheaper.
 _ZEROS = bytes(256 * 1024)
 _LAYOUT_COUNT_MAX = 65_535
+_UNKNOWN = -2
 
 
 class SeriesJournal:
@@ -67,6 +68,9 @@ class SeriesJournal:
         self._pid = 0
         self.fd = self._base = -1
         self.end = self.size = self._written = self.seed = 0
+        self.file: JournalFile
+        self.finest = (0, 0)
+        """The finest scales of rows in the file, of sizes and turnovers; 0: there are none."""
         self.words: dict[str, dict[str, int]] = {}
         self.layout_ids: dict[Layout, int] = {}
         self.rolled = False
@@ -136,8 +140,9 @@ class SeriesJournal:
             raise
 
     def leave(self) -> None:
-        """Give the lock back."""
-        self._lock.release()
+        """Give the lock back; nothing is done if it is not held."""
+        if self._pid == os.getpid():
+            self._lock.release()
 
     def _known(self) -> bool:
         self.journal_id = self.state.journal_id(self.boot_id) or ""
@@ -147,12 +152,13 @@ class SeriesJournal:
     def locked(self) -> Iterator[Locked]:
         """Hold the series' lock: nobody appends meanwhile."""
         with self.mutex:
-            extent = self.enter()
-            held = Locked(self, extent)
+            held = None
             try:
+                held = Locked(self, self.enter())
                 yield held
             finally:
-                held.give_back()
+                if held is not None:
+                    held.give_back()
                 self.leave()
             self.state.wake()
 
@@ -169,9 +175,8 @@ class SeriesJournal:
             The disk refused them; none of them is there.
         """
         with self.mutex:
-            extent = self.enter()
             try:
-                appended, _ = self.write(extent, columns)
+                appended, _ = self.write(self.enter(), columns)
             finally:
                 self.leave()
             self.state.wake()
@@ -201,8 +206,12 @@ class SeriesJournal:
             self.catch_up(extent)
             pieces = self._frames(layout, columns, sequence, stamp)
             size = sum(map(len, pieces))
+        # Until all is known that was written, the file counts as unknown: an interrupt may come in between, and a word
+        # that was not learnt would give its code to the next.
+        base, self._base = self._base, _UNKNOWN
         extent = self.put(extent, pieces, size, len(columns), stamp)
         self._learn(layout, columns)
+        self._base = base
         return Appended(sequence, len(columns), stamp), extent
 
     def stamp_after(self, extent: Extent) -> int:
@@ -283,9 +292,16 @@ class SeriesJournal:
             arrays[column.name] = codes[columns.arrays[column.name]]
         return arrays, added
 
+    def _know_scales(self) -> None:
+        self.finest = (
+            max((layout.size_scale for layout in self.layout_ids), default=0),
+            max((layout.turnover_scale for layout in self.layout_ids), default=0),
+        )
+
     def _learn(self, layout: Layout, columns: Columns) -> None:
         """Remember what the file knows now."""
         self.layout_ids.setdefault(layout, len(self.layout_ids) + 1)
+        self._know_scales()
         for column in layout.columns:
             if column.kind is Kind.CODE:
                 known = self.words.setdefault(column.name, {})
@@ -296,7 +312,7 @@ class SeriesJournal:
         """Know the file as it is: another process may have appended to it, or begun another."""
         if extent.base == self._base and extent.end == self.end:
             return
-        if extent.base != self._base:
+        if extent.base != self._base or not self.file.is_settled:
             self._let_go()
             path = os.path.join(self.folder, file_name(extent.base))
             try:
@@ -313,6 +329,7 @@ class SeriesJournal:
             self._written = 0
         self.file.advance(extent.end)
         self.layout_ids = {layout: number for number, layout in self.file.layouts.items()}
+        self._know_scales()
         self.end = extent.end
         self.size = self.place.disk.size(self.fd)
 

@@ -63,6 +63,8 @@ class JournalFile:
             raise
         self.schema = schema_of(self.header.key.schema)
         self._seed = self.header.seed
+        self.is_settled = True
+        """Whether no exception came while frames were taken in; otherwise what is here may lack some of them."""
         self.end = HEADER_SIZE
         self.next_sequence = self.header.base
         self.stamp = self.header.stamp
@@ -98,11 +100,14 @@ class JournalFile:
             if size > len(self._map):
                 self._map = self._disk.map(self._fd, size)
         limit = len(self._map) if end is None else min(end, len(self._map))
+        # Not `try`: an interrupt may come at any instruction.
+        self.is_settled = False
         while self.end < limit:
             frames = self._walk(limit)
             if not len(frames):
                 break
             self._take(frames)
+        self.is_settled = True
         if end is not None and self.end < end:
             raise IntegrityError(
                 f"journal {self.path}: the frame at byte {self.end:,} does not match its checksum, and {end:,} bytes "
@@ -227,6 +232,11 @@ class JournalFile:
             for stretch in self.stretches
             if isinstance(stretch, _Stretch)
         ]
+
+    @property
+    def rows_elsewhere(self) -> int:
+        """How many of its numbers are those of rows in files of columns."""
+        return sum(stretch.row_count for stretch in self.stretches if isinstance(stretch, Elsewhere))
 
     def _dictionaries(self) -> dict[str, list[str]]:
         if self._texts is None:

@@ -18,7 +18,7 @@ from uuid import uuid4
 
 import numpy as np
 
-from tickvault.errors import TickVaultError
+from tickvault.errors import IntegrityError, TickVaultError
 from tickvault.market.catalog import LIVE, Catalog, Change, Manifest, Part, SeriesKey
 from tickvault.market.columns import Array, Columns
 from tickvault.market.joining import join_columns
@@ -162,6 +162,11 @@ class Journals:
         for file in self.unread(key):
             if extent is None or file.base >= extent.base:
                 continue
+            if not file.is_whole:
+                raise IntegrityError(
+                    f"journal of {key}: the file that begins with sequence {file.base:,} does not account for all "
+                    f"numbers up to {file.next_sequence:,}; it stays as it is"
+                )
             if file.source not in self._catalog.manifest(key).sources:
                 moved += self._into_parts(key, file)
             self.place.disk.unlink(os.path.join(tail.folder, file_name(file.base)))

@@ -29,6 +29,14 @@ class Unread(NamedTuple):
     """Of its last row."""
     schema: Schema
     rows: list[Rows]
+    rows_elsewhere: int
+    """How many more lie in files of columns already."""
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all its numbers are accounted for."""
+        here = sum(len(rows.stamps) for rows in self.rows)
+        return self.base + here + self.rows_elsewhere == self.next_sequence
 
 
 class JournalTail:
@@ -56,7 +64,15 @@ class JournalTail:
         """Return all rows that lie in files of the journal, the oldest first."""
         with self._mutex:
             return [
-                Unread(source_of(file), file.header.base, file.next_sequence, file.stamp, file.schema, file.rows())
+                Unread(
+                    source_of(file),
+                    file.header.base,
+                    file.next_sequence,
+                    file.stamp,
+                    file.schema,
+                    file.rows(),
+                    file.rows_elsewhere,
+                )
                 for file in self.files()
             ]
 
@@ -113,6 +129,8 @@ class JournalTail:
                 return []
             return self._advanced(bases, None)
         extent = extent or self.extent()
+        # What an interrupt hit is read anew.
+        self._files = {base: file for base, file in self._files.items() if file.is_settled}
         if extent is not None and extent.base in self._files and len(self._files) == 1:
             # The common case: the file that is appended to is the only one, and no directory need be read.
             file = self._files[extent.base]

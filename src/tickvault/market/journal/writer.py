@@ -45,11 +45,13 @@ class Writer:
         append_many: Callable[[Columns], Appended],
         extensions: Mapping[str, str] | None,
         scales: Scales,
+        check: Callable[[Columns], None],
     ) -> None:
         self.key = journal.key
         self.schema = schema
         self._journal = journal
         self._append_many = append_many
+        self._check = check
         self._extensions = dict(extensions or {})
         self._declared = declared_columns(extensions, schema, f"writer {journal.key}")
         for name, scale in zip(("size_scale", "turnover_scale"), scales, strict=True):
@@ -137,8 +139,8 @@ class Writer:
     def _append_row(self, plan: _Plan, values: list[Any]) -> Appended:
         journal = self._journal
         with journal.mutex:
-            extent = journal.enter()
             try:
+                extent = journal.enter()
                 appended = self._fast(plan, values, extent) or self._slow(plan, values, extent)
             finally:
                 journal.leave()
@@ -154,7 +156,7 @@ class Writer:
             return None
         journal.catch_up(extent)
         layout_id = journal.layout_ids.get(plan.layout)
-        if layout_id is None or extent.end + _SPARE > journal.size:
+        if layout_id is None or extent.end + _SPARE > journal.size or journal.finest != self._scales:
             return None
         if plan.codes:
             values = values.copy()
@@ -183,7 +185,7 @@ class Writer:
         return Appended(extent.next_sequence, 1, stamp)
 
     def _slow(self, plan: _Plan, values: list[Any], extent: Extent) -> Appended:
-        """Append as a batch of one, which brings along what the file lacks."""
+        """Append as a batch of one, which brings along what the file lacks, and fits the series."""
         arrays, words = {}, {}
         for column, value in zip(plan.columns, values, strict=True):
             if column.kind is Kind.CODE:
@@ -200,6 +202,7 @@ class Writer:
             size_scale=size_scale,
             turnover_scale=turnover_scale,
         )
+        self._check(columns)
         return self._journal.write(extent, columns)[0]
 
 

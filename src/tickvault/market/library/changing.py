@@ -58,7 +58,7 @@ class Changing(LibraryState):
         first, last = self._range(symbol, start, end, "update")
         key = self._series(symbol, schema, venue)
         columns = columns_of(data, schema_of(schema), extensions, f"update {key}", self._scales_for(key, data))
-        self._appending.check_fit(key, columns)
+        self._appending.check(key, columns)
         return self._writing.replace(key, columns, first, last, "update")
 
     def delete(
@@ -101,8 +101,8 @@ class Changing(LibraryState):
         names = [key] if isinstance(key, str) else list(key)
         series = self._series(symbol, schema, venue)
         columns = self._keyed(rows, series, names, extensions, f"correct {series}")
-        moment = self._now() if published is None else to_ns(published, "published")
-        self._appending.check_fit(series, columns)
+        moment = self._published(published)
+        self._appending.check(series, columns)
         return self._writing.correct(series, columns, columns, names, moment)
 
     def bust(
@@ -134,12 +134,16 @@ class Changing(LibraryState):
         values = {name: _listed(value) for name, value in key.items()}
         series = self._series(symbol, schema, venue)
         columns = self._keyed(values, series, list(values), None, what)
-        moment = self._now() if published is None else to_ns(published, "published")
+        moment = self._published(published)
         return self._writing.correct(series, None, columns, list(values), moment)
 
     def restore(self, symbol: str, schema: str, version: int, *, venue: str | None = None) -> Changed:
         """Make a series what it was after a version; `versions` lists them. It is a commit of its own."""
         return self._writing.restore(self._series(symbol, schema, venue), version)
+
+    def _published(self, moment: Any) -> int:
+        # 0 stands for rows that were published at their own time.
+        return self._now() if moment is None else to_ns(moment, "published") or 1
 
     def _keyed(
         self, rows: Any, series: SeriesKey, names: Sequence[str], extensions: Mapping[str, str] | None, what: str
@@ -152,6 +156,9 @@ class Changing(LibraryState):
             del columns.arrays["ts_event"]
         else:
             columns = columns_of(rows, known, extensions, what, scales)
+        for name in names:
+            if name in columns.arrays and (columns[name] == columns.column(name).null).any():
+                raise InvalidInputError(f"{what}: a key has no {name}; rows are named by values, not by nulls")
         missing = [name for name in names if name not in columns.arrays]
         if missing or not names:
             raise InvalidInputError(f"{what}: the rows have no column {', '.join(missing) or 'for the key'}")

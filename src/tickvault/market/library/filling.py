@@ -145,6 +145,7 @@ class Filling(LibraryState):
             lambda columns: self._appending.append(key, columns),
             extensions,
             scales,
+            lambda columns: self._appending.check(key, columns),
         )
 
     def subscribe(

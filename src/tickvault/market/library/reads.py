@@ -128,7 +128,12 @@ class Reads(LibraryState):
         key = self._series(symbol, schema, venue)
         first, last = self._range(symbol, start, end, "batches")
         wanted = Wanted(first, last, None if columns is None else tuple(columns), View())
-        wanted = wanted._replace(view=self._view(key, as_of, snapshot, known_at))
+        view = self._view(key, as_of, snapshot, known_at)
+        if view.stamp is None:
+            # What changes while the caller is between two batches does not change the batches.
+            live = self._unread(key)
+            view = view._replace(stamp=max([self._catalog.manifest(key).stamp, *(file.stamp for file in live)]))
+        wanted = wanted._replace(view=view)
         for low, high in self._stretches(key, wanted):
             pieces = self._reader.read(key, self._unread(key), wanted._replace(start=low, end=high))
             ranked, order = in_order(pieces)

@@ -209,6 +209,150 @@ def test_rows_that_could_not_be_read_beside_each_other_are_refused(ticks: Librar
     assert ticks.read("SHIB", "trades").to_polars()["size"].to_list() == [2e12, 2.5]
 
 
+def test_writers_of_different_scales_do_not_make_a_series_unreadable(ticks: Library) -> None:
+    """Each was checked when it was made, while the series was empty."""
+    coarse, fine = (ticks.writer("ES", "trades", size_scale=scale) for scale in (1, 10**8))
+    coarse.append(ts_event=DAY, size=10**12)
+    with pytest.raises(tv.InvalidInputError, match="is too fine for the series"):
+        fine.append(ts_event=DAY, size=0.5)
+    coarse, fine = (ticks.writer("NQ", "trades", size_scale=scale) for scale in (1, 10**8))
+    coarse.append(ts_event=DAY, size=1)
+    fine.append(ts_event=DAY, size=0.5)
+    with pytest.raises(tv.InvalidInputError, match="does not fit the series"):
+        coarse.append(ts_event=DAY, size=10**12)
+    coarse.append(ts_event=DAY, size=2)
+    with pytest.raises(tv.InvalidInputError, match="does not fit the series"):
+        ticks.append("NQ", "trades", {"ts_event": [DAY], "size": [10**12]}, size_scale=1)
+    assert ticks.read("NQ", "trades").to_polars()["size"].to_list() == [1.0, 0.5, 2.0]
+
+
+def test_integers_mean_the_same_whoever_appended_last(vault: tv.Vault, ticks: Library) -> None:
+    with tv.open(vault.path) as other:
+        theirs = Library.open(other["library-live"], "live", ticks._journals.place)  # type: ignore[union-attr]
+        ticks.append("ES", "trades", {"ts_event": [DAY], "size": [1]})
+        theirs.append("ES", "trades", {"ts_event": [DAY], "size": [1e-8]})
+        ticks.append("ES", "trades", {"ts_event": [DAY], "size": [5]})
+        theirs.append("ES", "trades", {"ts_event": [DAY], "size": [5]})
+        theirs.close()
+    assert ticks.read("ES", "trades").to_polars()["size"].to_list() == [1.0, 1e-8, 5e-8, 5e-8]
+
+
+def test_an_extension_has_one_kind_in_a_series(ticks: Library) -> None:
+    ticks.append("E", "trades", {"ts_event": [DAY], "x": [1]}, extensions={"x": "price"})
+    for library in (ticks, None):
+        if library is None:
+            ticks.compact()
+            ticks._appending._extensions.clear()
+        with pytest.raises(tv.InvalidInputError, match="column x is of kind price in the series, and int here"):
+            ticks.append("E", "trades", {"ts_event": [DAY], "x": [1]}, extensions={"x": "int"})
+        with ticks.writer("E", "trades", extensions={"x": "code"}) as writer, pytest.raises(tv.InvalidInputError):
+            writer.append(ts_event=DAY, x="a")
+    assert len(ticks.read("E", "trades")) == 1
+
+
+def test_numbers_that_could_mean_two_things_are_refused_and_others_are_exact(ticks: Library) -> None:
+    with pytest.raises(tv.InvalidInputError, match="mixes integers"):
+        ticks.append("A", "trades", {"ts_event": [DAY, DAY], "price": [100, 100.5]})
+    ticks.append(
+        "A", "trades", {"ts_event": [DAY] * 3, "size": [10**18 + 1, float("nan"), 3], "trade_id": [2**53 + 1, None, 1]}
+    )
+    assert ticks.read("A", "trades")["size"].tolist() == [10**18 + 1, 2**63 - 1, 3]
+    assert ticks.read("A", "trades")["trade_id"].tolist()[0] == 2**53 + 1
+    narrow = np.array([16.59, 0.1], np.float32)
+    for number, rows in enumerate((narrow, pl.Series(narrow), pd.Series(narrow))):
+        ticks.append(
+            f"F{number}",
+            "trades",
+            pl.DataFrame({"ts_event": [DAY, DAY], "price": rows})
+            if number == 1
+            else {"ts_event": [DAY, DAY], "price": rows},
+        )
+        assert ticks.read(f"F{number}", "trades")["price"].tolist() == [16_590_000_000, 100_000_000]
+
+
+def test_a_table_of_some_columns_keeps_its_times(ticks: Library) -> None:
+    ticks.append("A", "trades", {"ts_recv": [DAY, DAY + 1], "size": [1, 2]})
+    ticks.append("B", "trades", ticks.read("A", "trades", columns=["size"]))
+    assert ticks.read("B", "trades")["ts_index"].tolist() == [DAY, DAY + 1]
+
+
+def test_batches_are_of_one_version(ticks: Library) -> None:
+    day = 86_400
+    ticks.append("ES", "trades", made(0, day, 2 * day))
+    ticks.compact()
+    batches = ticks.batches("ES", "trades")
+    found = next(batches)["trade_id"].tolist()
+    ticks.write("ES", "trades", made(2 * day + 9))
+    assert found + [each for table in batches for each in table["trade_id"].tolist()] == [0, day, 2 * day]
+
+
+def interrupted(monkeypatch: pytest.MonkeyPatch, where: Any, name: str, work: Any) -> None:
+    """Let Ctrl-C come when a function is entered."""
+    with monkeypatch.context() as patch:
+
+        def strike(*_: Any, **__: Any) -> Any:
+            raise KeyboardInterrupt
+
+        patch.setattr(where, name, strike)
+        with pytest.raises(KeyboardInterrupt):
+            work()
+
+
+def test_an_interrupt_in_a_read_makes_no_row_vanish(
+    vault: tv.Vault, ticks: Library, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rows that were counted and not taken in were gone from reads, and the next compaction deleted them."""
+    from tickvault.market.journal.file import JournalFile
+
+    ticks.append("ES", "trades", made(1, 2, 3))
+    for known in (False, True):
+        if known:
+            ids(ticks)
+        ticks.append("ES", "trades", made(4 + known))
+        interrupted(monkeypatch, JournalFile, "_take", lambda: ids(ticks))
+    ticks.append("ES", "trades", made(6))
+    assert ids(ticks) == [1, 2, 3, 4, 5, 6]
+    ticks.compact()
+    with tv.open(vault.path) as again:
+        assert ids(again.library("live")) == [1, 2, 3, 4, 5, 6]
+
+
+def test_an_interrupt_in_an_append_gives_no_row_the_text_of_another(
+    ticks: Library, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tickvault.market.journal.appender import SeriesJournal
+
+    def append(word: str) -> None:
+        ticks.append("ES", "trades", {"ts_event": [DAY], "conditions": [word]})
+
+    append("a")
+    interrupted(monkeypatch, SeriesJournal, "_learn", lambda: append("b"))
+    append("c")
+    append("d")
+    table = ticks.read("ES", "trades")
+    assert list(table.texts("conditions")) == ["a", "b", "c", "d"]
+
+
+def test_an_interrupt_after_the_commit_of_a_change_keeps_its_rows(
+    ticks: Library, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tickvault.market.journal.locked import Locked
+
+    ticks.append("ES", "trades", made(1, 2))
+    commit = ticks._catalog.commit
+
+    def late(*arguments: Any) -> Any:
+        commit(*arguments)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ticks._catalog, "commit", late)
+        patch.setattr(Locked, "roll", lambda self: None)
+        with pytest.raises(KeyboardInterrupt):
+            ticks.write("ES", "trades", made(9))
+    assert 9 in ids(ticks)
+
+
 @pytest.mark.parametrize("name", ["_ts_commit", "ts_index", "ts_commit", "symbol", "price", ""])
 def test_extensions_have_names_of_their_own(ticks: Library, name: str) -> None:
     with pytest.raises(tv.InvalidInputError, match="an extension cannot be named"):
