@@ -10,6 +10,7 @@ checked before anything is timed.
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import itertools
 import os
@@ -46,6 +47,12 @@ def measure(stage: Stage, loaded: Loaded) -> list[Row]:
     """Return writing, appending, reading, and size."""
     if importlib.util.find_spec("arcticdb") is None:
         stage.note("not measured: ArcticDB beside us; arcticdb is not installed: pip install arcticdb")
+        return []
+    try:
+        importlib.import_module("arcticdb")
+    except (ImportError, NotImplementedError) as error:
+        # It refuses releases of protobuf that it does not know.
+        stage.note(f"not measured: ArcticDB beside us; arcticdb cannot be used here: {error}")
         return []
     stage.setting.progress(f"{loaded.trades.title} in ArcticDB")
     stage.note(
