@@ -70,6 +70,11 @@ def columns_of(
             raise InvalidInputError(
                 f"{what}: the rows are of schema {data.schema.name}, and {schema.name} was asked for"
             )
+        if taken := sorted(_RESERVED & set(data.arrays)):
+            raise InvalidInputError(
+                f"{what}: the rows have a column {', '.join(taken)}, which a read of several series or of ts_commit "
+                "adds; read one series at a time, without it"
+            )
         return data
     arrays, said = given_by_name(data, what)
     declared = declared_columns(extensions, schema, what)

@@ -276,6 +276,21 @@ def test_a_table_of_some_columns_keeps_its_times(ticks: Library) -> None:
     assert ticks.read("B", "trades")["ts_index"].tolist() == [DAY, DAY + 1]
 
 
+def test_what_a_read_adds_is_not_stored(ticks: Library) -> None:
+    """Rows of several symbols went into one series, with a column of their own that said whose they were."""
+    for symbol in ("A", "B"):
+        ticks.append(symbol, "trades", made(1))
+    for table in (
+        ticks.read(["A", "B"], "trades"),
+        ticks.read("A", "trades", columns=["ts_event", "trade_id", "ts_commit"]),
+    ):
+        with pytest.raises(tv.InvalidInputError, match="read one series at a time"):
+            ticks.append("C", "trades", table)
+        with pytest.raises(tv.InvalidInputError, match="read one series at a time"):
+            ticks.write("C", "trades", table)
+    assert ticks.symbols() == ["A", "B"]
+
+
 def test_batches_are_of_one_version(ticks: Library) -> None:
     day = 86_400
     ticks.append("ES", "trades", made(0, day, 2 * day))
