@@ -75,6 +75,9 @@ class InvalidInputError(TickVaultError, ValueError):
 class LockedError(TickVaultError):
     """An object lock forbids the change."""
 
+    lock: object = None
+    """The lock that keeps the version (`objects.lock.retention.ObjectLock`), where it is a version's."""
+
 
 class AccessDeniedError(TickVaultError):
     """The identity lacks the right."""

@@ -56,9 +56,34 @@ class Vault:
             self._libraries.clear()
             self.store.close()
 
-    def create_bucket(self, name: str, *, versioning: bool = False, durability: Durability = "strict") -> Bucket:
-        """Make a bucket; `durability` is ``"strict"`` (synced before it is acknowledged) or ``"relaxed"``."""
-        return self.store.create_bucket(name, versioning=versioning, durability=durability)
+    def create_bucket(
+        self,
+        name: str,
+        *,
+        versioning: bool = False,
+        durability: Durability = "strict",
+        object_lock: bool = False,
+        retention: str | tuple[str, int] | None = None,
+    ) -> Bucket:
+        """Make a bucket.
+
+        Parameters
+        ----------
+        name : str
+            3 to 63 lower-case letters, digits, dots and hyphens.
+        versioning : bool
+            Keep every version of every object.
+        durability : {"strict", "relaxed"}
+            ``"strict"``: synced before it is acknowledged; ``"relaxed"``: soon after.
+        object_lock : bool
+            Versions may be locked against change and removal. It cannot be turned off; it keeps versions.
+        retention : str or (str, int), optional
+            How long each new version is kept: a preset (``"sec-17a-4"``, ``"cftc-1.31"``, ``"mifid-ii"``,
+            ``"cn-securities"``) or (mode, days), as ``("COMPLIANCE", 365)``; implies `object_lock`.
+        """
+        return self.store.create_bucket(
+            name, versioning=versioning, durability=durability, object_lock=object_lock, retention=retention
+        )
 
     def bucket(self, name: str) -> Bucket:
         """Return a bucket; raises `BucketNotFoundError`."""

@@ -17,6 +17,13 @@ from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 import lmdb
 
+from tickvault.engine.attribution import (
+    KIND_ATTRIBUTION,
+    Attribution,
+    attribution_size,
+    current_attribution,
+    encode_attributions,
+)
 from tickvault.engine.index import KEY_TAIL, IndexWriter, Tail, index_error
 from tickvault.engine.record import (
     FLAG_RELOCATED,
@@ -28,7 +35,7 @@ from tickvault.engine.record import (
     encode_batch_header,
     encode_record,
 )
-from tickvault.errors import BusyError, ClosedError, DiskFullError, PoisonedError
+from tickvault.errors import BusyError, ClosedError, DiskFullError, LockedError, PoisonedError
 from tickvault.seam.disk import SyncError
 
 if TYPE_CHECKING:
@@ -69,7 +76,7 @@ class Operation(Generic[Result]):
     undone, so it keeps no state of its own.
     """
 
-    __slots__ = ("_error", "_result", "cancelled", "done", "frees", "on_done", "run", "size", "started")
+    __slots__ = ("_error", "_result", "cancelled", "done", "frees", "on_done", "run", "size", "started", "who")
 
     def __init__(self, run: Callable[[Transaction], Result], size: int, *, frees: bool = False) -> None:
         self.run = run
@@ -82,6 +89,8 @@ class Operation(Generic[Result]):
         self.done: threading.Event | None = None
         self._result: Result = _UNSET
         self._error: BaseException | None = None
+        self.who = current_attribution()
+        """Whose the change is, for the audit trail."""
 
     def cancel(self) -> bool:
         """Withdraw the operation unless it has been started; return whether it was withdrawn."""
@@ -118,7 +127,18 @@ class Operation(Generic[Result]):
 class Transaction(IndexWriter):
     """The inside of a commit: reads see what was changed before in the same commit."""
 
-    __slots__ = ("_base", "_engine", "_last", "_records", "length", "now_ns", "sequence", "strict", "tail")
+    __slots__ = (
+        "_attributions",
+        "_base",
+        "_engine",
+        "_last",
+        "_records",
+        "length",
+        "now_ns",
+        "sequence",
+        "strict",
+        "tail",
+    )
 
     def __init__(self, engine: Engine, recent: Any, index: Any, tail: Tail, now_ns: int) -> None:
         super().__init__(recent, index)
@@ -127,6 +147,7 @@ class Transaction(IndexWriter):
         self.strict = False
         """Set by an operation whose records must be on the disk before it returns."""
         self._last: tuple[Any, ...] | None = None
+        self._attributions: list[Attribution] = []
         self.tail = tail
         self.now_ns = now_ns
         self.sequence = tail.sequence
@@ -195,6 +216,20 @@ class Transaction(IndexWriter):
             observer(self, change)
         return sequence, location
 
+    def attribute(self, first: int, who: bytes) -> None:
+        """Say whose the records are that were appended since sequence `first`."""
+        if who and self.sequence >= first:
+            self._attributions.append(Attribution(first, self.sequence, who))
+
+    def _append_attributions(self) -> None:
+        """Add the record that tells whose the changes of this batch are."""
+        meta = encode_attributions(self._attributions)
+        self.sequence += 1
+        record = encode_record(KIND_ATTRIBUTION, self.sequence, 0, b"", meta, b"", self.now_ns)
+        assert self._base + self.length + record.length <= self.tail.segment_end, "attributions outgrew their size"
+        self._records.append(record)
+        self.length += record.length
+
     def index_last(self) -> None:
         """Index the record that was appended as the `last` of its operation."""
         if self._last is not None:
@@ -205,6 +240,8 @@ class Transaction(IndexWriter):
         """Write and sync the batch and move the tail; return whether there was anything to write."""
         if not self._records:
             return False
+        if self._attributions:
+            self._append_attributions()
         engine = self._engine
         tail = self.tail
         batch_id = engine.host.random_u64()
@@ -408,6 +445,7 @@ class Committer:
         engine = self._engine
         outcomes: list[tuple[Operation[Any], Any, BaseException | None]] = []
         size = sum(operation.size for operation in group) + HEADER_SIZE
+        size += attribution_size([operation.who for operation in group])
         frees = [operation for operation in group if operation.frees]
         try:
             txn, tail = self._begin(size, frees=len(frees) == len(group))
@@ -424,12 +462,14 @@ class Committer:
             transaction = Transaction(engine, txn, index, tail, engine.clock.now_ns())
             for operation in group:
                 length = transaction.length
+                first = transaction.sequence + 1
                 transaction.index_last()
                 if not operation.start():
                     outcomes.append((operation, None, _withdrawn()))
                     continue
                 try:
                     outcomes.append((operation, operation.run(transaction), None))
+                    transaction.attribute(first, operation.who)
                 except Exception as error:
                     if transaction.length != length:
                         # It changed something before it failed: undo all, and run the others without it.
@@ -437,6 +477,8 @@ class Committer:
                         operation.settle(error=error)
                         return [other for other in group if other is not operation]
                     outcomes.append((operation, None, error))
+                    if engine.on_refusal is not None and isinstance(error, LockedError):
+                        engine.on_refusal(operation.who, error)
             if transaction.finish():
                 txn.commit()
             else:

@@ -23,7 +23,7 @@ from tickvault.engine.bodies import BodyWriter
 from tickvault.engine.checkpoint import run_checkpoint
 from tickvault.engine.commit import Change, Committer, Operation, Transaction, poisoned
 from tickvault.engine.control import ControlPage
-from tickvault.engine.format import create_format, prepare_folder, read_format
+from tickvault.engine.format import FORMAT_VERSION, create_format, prepare_folder, read_format, upgrade_format
 from tickvault.engine.index import Index, Snapshot, Tail, forget_open_environments
 from tickvault.engine.interpreter import Interpreter
 from tickvault.engine.manifest import SegmentKind
@@ -31,7 +31,7 @@ from tickvault.engine.record import Buffer, aligned
 from tickvault.engine.segments import MIB, SEGMENT_HEADER_SIZE, Segments
 from tickvault.engine.stand_ins import ClosedEnvironment, ForkedEnvironment
 from tickvault.engine.upkeep import Upkeep
-from tickvault.errors import BusyError, DiskFullError, TickVaultError
+from tickvault.errors import BusyError, DiskFullError, LockedError, TickVaultError
 from tickvault.seam.clock import Clock, SystemClock
 from tickvault.seam.disk import Disk, FileLock, OsDisk, SyncError
 from tickvault.seam.host import Host, LinuxHost
@@ -81,6 +81,10 @@ class Engine:
         self.host = host
         self.guards: list[Guard] = []
         self.observers: list[Guard] = []
+        self.on_refusal: Callable[[bytes, LockedError], None] | None = None
+        """Given whose operation a guard refused, and why; called inside the commit, and must be short."""
+        self.rounds: list[Callable[[], None]] = []
+        """Called about once a second by the upkeep, outside every lock."""
         self.report = recovery.RecoveryReport()
         self.closed = False
         self._pid = 0
@@ -144,6 +148,15 @@ class Engine:
                 self.disk.sync_directory(self.path)
                 self.disk.sync_directory(os.path.dirname(self.path))
             self.vault_id = found.vault_id
+            alone = self._use_lock.acquire(wait=False)
+            if found.version < FORMAT_VERSION:
+                if not alone:
+                    raise BusyError(
+                        f"{self.path} has vault format {found.version} and is open elsewhere; this release brings it "
+                        f"to format {FORMAT_VERSION}, which needs it closed everywhere once"
+                    )
+                upgrade_format(self.path, found)
+                self.disk.sync_directory(self.path)
             self.control = ControlPage(os.path.join(self.path, "control"))
             self.index = Index(self.path)
             self.segments = Segments(
@@ -158,7 +171,6 @@ class Engine:
             self._checkpoint_lock = FileLock(os.path.join(self.path, "checkpoint.lock"))
             self._checkpoint_mutex = threading.Lock()
             self._maintenance_lock = threading.Lock()
-            alone = self._use_lock.acquire(wait=False)
             if alone:
                 self.report = recovery.open_exclusive(self, rebuild=rebuild, progress=progress)
                 self._use_lock.acquire(shared=True)

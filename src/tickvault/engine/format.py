@@ -12,13 +12,15 @@ import json
 import os
 import time
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tickvault.engine.index import LMDB_VERSION
 from tickvault.errors import FormatError, NotFoundError, StorageError
 from tickvault.seam.disk import storage_error
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+"""1: records of objects, versions, buckets and uploads. 2: also of locks, documents and attributions; an older release,
+which would not heed the locks, must not open it."""
 FORMAT_FILE = "format.json"
 
 
@@ -64,7 +66,18 @@ def read_format(folder: str) -> VaultFormat | None:
 def create_format(folder: str, *, vault_id: bytes | None = None) -> VaultFormat:
     """Make the folder of a new vault, its format file last and by rename."""
     os.makedirs(os.path.join(folder, "segments"), mode=0o700, exist_ok=True)
-    made = VaultFormat(FORMAT_VERSION, vault_id or uuid.uuid4().bytes, time.time_ns())
+    return _write(folder, VaultFormat(FORMAT_VERSION, vault_id or uuid.uuid4().bytes, time.time_ns()))
+
+
+def upgrade_format(folder: str, found: VaultFormat) -> VaultFormat:
+    """Have the format file name this release's format; the vault must not be open anywhere else.
+
+    From 1 to 2 nothing on disk changes but this: format 2 has more kinds of records.
+    """
+    return _write(folder, replace(found, version=FORMAT_VERSION))
+
+
+def _write(folder: str, made: VaultFormat) -> VaultFormat:
     path = os.path.join(folder, FORMAT_FILE)
     raw = {
         "format": made.version,

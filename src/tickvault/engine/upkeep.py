@@ -65,6 +65,8 @@ class Upkeep:
                 if engine.checkpoint_due:
                     engine.index.check_readers()
                     engine.checkpoint()
+                for call in engine.rounds:
+                    call()
                 engine.segments.keep_reserve()
                 if engine.control.generation != generation:
                     generation = engine.control.generation

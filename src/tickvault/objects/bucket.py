@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal
 
 from tickvault.engine.commit import Operation, Transaction
@@ -15,6 +16,9 @@ from tickvault.objects import attributes, copying, delete, entries, get, get_man
 from tickvault.objects.blob import Blob
 from tickvault.objects.entries import Kind
 from tickvault.objects.get import ObjectReader
+from tickvault.objects.lock import verbs as lock_verbs
+from tickvault.objects.lock.guard import LOCK_DOCUMENT
+from tickvault.objects.lock.retention import BucketLock, ObjectLock, bucket_lock, requested_lock
 from tickvault.objects.model import (
     BucketInfo,
     DeleteResult,
@@ -72,6 +76,9 @@ class Bucket:
         checksum_type: str | None = None,
         if_match: str | None = None,
         if_none_match: str | None = None,
+        retention_mode: str | None = None,
+        retain_until: datetime | int | None = None,
+        legal_hold: bool = False,
     ) -> ObjectInfo:
         """Write an object and return once it is durable.
 
@@ -87,6 +94,12 @@ class Bucket:
             Write only over the version with this entity tag (``"*"``: any).
         if_none_match : str, optional
             ``"*"``: write only if there is no such object.
+        retention_mode : {"GOVERNANCE", "COMPLIANCE"}, optional
+            Keep this version until `retain_until`, in a bucket with object lock. COMPLIANCE yields to nobody.
+        retain_until : datetime or int, optional
+            With a time zone, or nanoseconds since 1970.
+        legal_hold : bool
+            Keep this version until the hold is taken off.
 
         Raises
         ------
@@ -97,7 +110,8 @@ class Bucket:
         DiskFullError, PoisonedError
             Nothing was written.
         """
-        extras = put.extras_of(content_type, metadata, headers, tags, checksums, checksum_type)
+        lock = requested_lock(retention_mode, retain_until, legal_hold)
+        extras = put.extras_of(content_type, metadata, headers, tags, checksums, checksum_type, lock)
         if hasattr(data, "read"):
             return self._put_file(key, data, extras, if_match, if_none_match)
         body = put.as_buffer(data)
@@ -147,6 +161,7 @@ class Bucket:
         if_match: str | None = None,
         if_none_match: str | None = None,
         etag: str | None = None,
+        lock: ObjectLock | None = None,
     ) -> Operation[ObjectInfo]:
         """Return the write of a body of at most `INLINE_SIZE_MAX` bytes, for `ObjectStore.submit`.
 
@@ -156,7 +171,7 @@ class Bucket:
             self,
             key,
             put.as_buffer(data),
-            extras=put.extras_of(content_type, metadata, headers, tags, checksums, checksum_type),
+            extras=put.extras_of(content_type, metadata, headers, tags, checksums, checksum_type, lock),
             if_match=if_match,
             if_none_match=if_none_match,
             etag=None if etag is None else bytes.fromhex(etag),
@@ -175,13 +190,14 @@ class Bucket:
         checksum_type: str | None = None,
         if_match: str | None = None,
         if_none_match: str | None = None,
+        lock: ObjectLock | None = None,
     ) -> ObjectWriter[ObjectInfo]:
         """Return a writer that streams a body of any size; a right `size_hint` keeps it in one piece on disk."""
         return put.open_writer(
             self,
             key,
             size_hint,
-            extras=put.extras_of(content_type, metadata, headers, tags, checksums, checksum_type),
+            extras=put.extras_of(content_type, metadata, headers, tags, checksums, checksum_type, lock),
             if_match=if_match,
             if_none_match=if_none_match,
         )
@@ -224,19 +240,41 @@ class Bucket:
         """Return what is known of an object."""
         return get.head(self, key, version_id)
 
-    def delete(self, key: str, *, version_id: str | None = None, if_match: str | None = None) -> DeleteResult:
-        """Delete an object, or one version of it for good; deleting what is not there is no error."""
-        return self.store.engine.commit(delete.delete_operation(self, key, version_id, if_match))
+    def delete(
+        self,
+        key: str,
+        *,
+        version_id: str | None = None,
+        if_match: str | None = None,
+        bypass_governance: bool = False,
+    ) -> DeleteResult:
+        """Delete an object, or one version of it for good; deleting what is not there is no error.
+
+        Raises
+        ------
+        LockedError
+            A retention or a legal hold keeps the version. `bypass_governance` lifts GOVERNANCE, and nothing else.
+        """
+        return self.store.engine.commit(
+            delete.delete_operation(self, key, version_id, if_match, bypass_governance=bypass_governance)
+        )
 
     def delete_operation(
-        self, key: str, *, version_id: str | None = None, if_match: str | None = None
+        self,
+        key: str,
+        *,
+        version_id: str | None = None,
+        if_match: str | None = None,
+        bypass_governance: bool = False,
     ) -> Operation[DeleteResult]:
         """Return a delete for `ObjectStore.submit`."""
-        return delete.delete_operation(self, key, version_id, if_match)
+        return delete.delete_operation(self, key, version_id, if_match, bypass_governance=bypass_governance)
 
-    def delete_many(self, keys: Sequence[str | tuple[str, str | None]]) -> list[DeleteResult | TickVaultError]:
+    def delete_many(
+        self, keys: Sequence[str | tuple[str, str | None]], *, bypass_governance: bool = False
+    ) -> list[DeleteResult | TickVaultError]:
         """Delete several keys, or (key, version_id) pairs, in one commit; refusals are in the list as errors."""
-        return delete.delete_many(self, keys)
+        return delete.delete_many(self, keys, bypass_governance=bypass_governance)
 
     def copy(
         self,
@@ -253,6 +291,9 @@ class Bucket:
         if_match: str | None = None,
         if_none_match: str | None = None,
         source_if_match: str | None = None,
+        retention_mode: str | None = None,
+        retain_until: datetime | int | None = None,
+        legal_hold: bool = False,
     ) -> ObjectInfo:
         """Copy an object; `metadata` None keeps metadata, content type and headers, `tags` None keeps the tags."""
         return copying.copy(
@@ -269,6 +310,7 @@ class Bucket:
             if_match=if_match,
             if_none_match=if_none_match,
             source_if_match=source_if_match,
+            lock=requested_lock(retention_mode, retain_until, legal_hold),
         )
 
     # -- listings
@@ -311,6 +353,57 @@ class Bucket:
         """Merge into the stored headers of a version, without a new version; None removes one."""
         return attributes.set_headers(self, key, headers, version_id)
 
+    # -- locks
+
+    def retain(
+        self,
+        key: str,
+        version_id: str | None,
+        mode: str | None,
+        until: datetime | int | None,
+        *,
+        bypass_governance: bool = False,
+    ) -> ObjectInfo:
+        """Set or extend the retention of a version; `version_id` None is the current one.
+
+        Parameters
+        ----------
+        mode : {"GOVERNANCE", "COMPLIANCE"} or None
+            None, with `until` None, lifts a GOVERNANCE retention, which has to be bypassed.
+        until : datetime or int or None
+            With a time zone, or nanoseconds since 1970.
+
+        Raises
+        ------
+        LockedError
+            The version has a retention that this would shorten, lift or weaken.
+        InvalidInputError
+            The bucket has no object lock, or `until` does not lie in the future.
+        """
+        return lock_verbs.retain(self, key, version_id, mode, until, bypass_governance=bypass_governance)
+
+    def hold(self, key: str, version_id: str | None, on: bool) -> ObjectInfo:
+        """Place a legal hold on a version, or take it off; `version_id` None is the current one."""
+        return lock_verbs.hold(self, key, version_id, on)
+
+    def set_object_lock(self, retention: str | tuple[str, int] | BucketLock | None = None) -> BucketInfo:
+        """Turn object lock on, for good, or change the retention that new versions get.
+
+        Parameters
+        ----------
+        retention : str, (str, int) or None
+            A preset (``sec-17a-4``, ``cftc-1.31``, ``mifid-ii``, ``cn-securities``), (mode, days), or None: a version
+            is then only locked when whoever writes it says so.
+
+        Raises
+        ------
+        InvalidInputError
+            The bucket does not keep versions, or there is no such preset or mode.
+        """
+        document = bucket_lock(retention).document()
+        self.store.lock_clock.ensure()
+        return self.set_document(LOCK_DOCUMENT, document)
+
     # -- multipart
 
     def create_upload(
@@ -323,6 +416,7 @@ class Bucket:
         tags: Mapping[str, str] | None = None,
         checksum_algorithm: str | None = None,
         checksum_type: str | None = None,
+        lock: ObjectLock | None = None,
     ) -> UploadInfo:
         """Begin a multipart upload."""
         return multipart.create_upload(
@@ -334,6 +428,7 @@ class Bucket:
             tags=tags,
             checksum_algorithm=checksum_algorithm,
             checksum_type=checksum_type,
+            lock=lock,
         )
 
     def upload_info(self, key: str, upload_id: str) -> UploadInfo:

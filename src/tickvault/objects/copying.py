@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from tickvault.errors import PreconditionFailedError
 from tickvault.objects.attributes import get_tags
 from tickvault.objects.get import read
+from tickvault.objects.lock.retention import ObjectLock
 from tickvault.objects.model import ObjectInfo
 from tickvault.objects.put import INLINE_SIZE_MAX, bare_etag, extras_of, open_writer, put_operation
 
@@ -33,8 +34,12 @@ def copy(
     if_match: str | None,
     if_none_match: str | None,
     source_if_match: str | None,
+    lock: ObjectLock | None,
 ) -> ObjectInfo:
-    """Copy a version; `metadata` None keeps the source's metadata, content type and headers, `tags` None its tags."""
+    """Copy a version; `metadata` None keeps the source's metadata, content type and headers, `tags` None its tags.
+
+    The lock of the source stays with the source: the copy gets the one asked for, or its bucket's default.
+    """
     # The reader pins one version, so the condition holds for the very bytes that are copied.
     reader = read(source, key, version_id)
     info = reader.info
@@ -48,7 +53,7 @@ def copy(
         tags = get_tags(source, key, info.version_id) if info.tag_count else {}
     if checksums is None and info.checksum_type != "COMPOSITE":
         checksums = info.checksums
-    extras = extras_of(content_type, metadata, headers, tags, checksums, None)
+    extras = extras_of(content_type, metadata, headers, tags, checksums, None, lock)
     if info.size <= INLINE_SIZE_MAX:
         operation = put_operation(
             target,

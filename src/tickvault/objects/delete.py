@@ -16,8 +16,8 @@ from tickvault.objects.entries import (
     AUX_VERSIONED,
     ENTRY_MARKER,
     ENTRY_NULL,
+    REMOVE_BYPASS,
     REMOVE_NULL,
-    REMOVE_VERSION,
     Kind,
 )
 from tickvault.objects.lookup import find_version
@@ -31,17 +31,24 @@ _RECORD_SIZE = 192
 
 
 def append_delete(
-    txn: Transaction, bucket: BucketInfo, key: str, raw_key: bytes, version_id: str | None
+    txn: Transaction,
+    bucket: BucketInfo,
+    key: str,
+    raw_key: bytes,
+    version_id: str | None,
+    *,
+    bypass_governance: bool = False,
 ) -> DeleteResult:
-    """Append what deletes a key, or one version of it."""
+    """Append what deletes a key, or one version of it; the guard of locks is asked before each record."""
     bucket_id = bucket.bucket_id
+    bypass = REMOVE_BYPASS if bypass_governance else 0
     if version_id is not None:
         found = find_version(txn, bucket_id, raw_key, version_id)
         if found is None:
             return DeleteResult(key, version_id, False, False)
         entry = found[0]
-        meta = REMOVE_NULL if entry.flags & ENTRY_NULL else REMOVE_VERSION
-        txn.append(Kind.REMOVE, bucket_id, raw_key, meta, aux=entry.sequence)
+        meta = bypass | (REMOVE_NULL if entry.flags & ENTRY_NULL else 0)
+        txn.append(Kind.REMOVE, bucket_id, raw_key, bytes((meta,)), aux=entry.sequence)
         return DeleteResult(key, version_id, bool(entry.flags & ENTRY_MARKER), True)
     current_key = entries.object_key(bucket_id, raw_key)
     raw = txn.get(current_key)
@@ -49,14 +56,16 @@ def append_delete(
         if raw is None:
             return DeleteResult(key, None, False, False)
         entry = entries.decode_entry(current_key, raw)
-        txn.append(Kind.REMOVE, bucket_id, raw_key, REMOVE_NULL, aux=entry.sequence)
+        txn.append(Kind.REMOVE, bucket_id, raw_key, bytes((bypass | REMOVE_NULL,)), aux=entry.sequence)
         return DeleteResult(key, None, False, True)
     aux = AUX_VERSIONED if bucket.versioning == "enabled" else 0
     sequence, _ = txn.append(Kind.DELETE_MARKER, bucket_id, raw_key, b"", aux=aux)
     return DeleteResult(key, f"{sequence:016x}" if aux else "null", True, raw is not None)
 
 
-def delete_operation(bucket: Bucket, key: str, version_id: str | None, if_match: str | None) -> Operation[DeleteResult]:
+def delete_operation(
+    bucket: Bucket, key: str, version_id: str | None, if_match: str | None, *, bypass_governance: bool = False
+) -> Operation[DeleteResult]:
     """Return the operation that deletes a key or a version."""
     raw_key = names.encode_key(key)
     state = bucket.state
@@ -65,12 +74,14 @@ def delete_operation(bucket: Bucket, key: str, version_id: str | None, if_match:
         info = state.changing(txn)
         if if_match is not None:
             check_conditions(txn, info, raw_key, if_match, None)
-        return append_delete(txn, info, key, raw_key, version_id)
+        return append_delete(txn, info, key, raw_key, version_id, bypass_governance=bypass_governance)
 
     return Operation(run, _RECORD_SIZE + len(raw_key), frees=True)
 
 
-def delete_many(bucket: Bucket, keys: Sequence[str | tuple[str, str | None]]) -> list[DeleteResult | TickVaultError]:
+def delete_many(
+    bucket: Bucket, keys: Sequence[str | tuple[str, str | None]], *, bypass_governance: bool = False
+) -> list[DeleteResult | TickVaultError]:
     """Delete several keys or versions in one commit; what is refused is in the list as an error."""
     prepared: list[tuple[str, bytes, str | None] | TickVaultError] = []
     total = 0
@@ -94,7 +105,7 @@ def delete_many(bucket: Bucket, keys: Sequence[str | tuple[str, str | None]]) ->
                 continue
             length = txn.length
             try:
-                results.append(append_delete(txn, info, *item))
+                results.append(append_delete(txn, info, *item, bypass_governance=bypass_governance))
             except TickVaultError as error:
                 if txn.length != length:
                     # Half done; the commit undoes it.

@@ -10,6 +10,9 @@ T    bucket id, object key, NUL, sequence         tags and headers set after the
 U    bucket id, object key, NUL, sequence         a multipart upload in progress
 P    sequence of the upload, part number          an uploaded part
 B    bucket name                                  a bucket
+L    bucket id, object key, NUL, sequence         the lock of a version: retention and legal hold
+S    document name                                a document of the vault itself: identities, keys, its clock
+R    ``documents``                                sequence of the last change of any document
 C    ``next``                                     next bucket id
 D    segment id                                   bytes in the segment known to be dead (a hint for compaction)
 ==== ============================================ =========================================================
@@ -46,6 +49,8 @@ class Kind(IntEnum):
     UPLOAD = 7
     UPLOAD_REMOVE = 8
     PART = 9
+    LOCK = 10
+    DOCUMENT = 11
 
 
 # `aux` of PUT and DELETE_MARKER
@@ -54,9 +59,11 @@ AUX_VERSIONED = 1
 AUX_PLAIN = 2
 """The bucket had never had versions, so the key has at most this one."""
 
-# meta of REMOVE
-REMOVE_NULL = b"\x01"
-REMOVE_VERSION = b"\x00"
+# meta of REMOVE: one byte of flags
+REMOVE_NULL = 1
+"""Null versions up to the one named, rather than the one named."""
+REMOVE_BYPASS = 2
+"""Whoever asked may remove what GOVERNANCE retains, and said so."""
 
 # flags of an entry
 ENTRY_MARKER = 1
@@ -65,8 +72,10 @@ ENTRY_EXTENTS = 4
 ENTRY_ATTRIBUTES = 8
 ENTRY_DAMAGED = 16
 """Made from a damaged record: reading it is an error."""
-#: In the document of a version's later attributes, when their record is damaged.
-DAMAGED_ATTRIBUTES = "damaged"
+ENTRY_LOCK = 32
+"""The version has an L entry."""
+#: In the document of a version's later attributes, of its lock, or of the vault, when its record is damaged.
+DAMAGED_DOCUMENT = "damaged"
 
 ENTRY = struct.Struct("<IBBHQqQ16sIQIII")
 #: The same for many entries at once.
@@ -89,7 +98,14 @@ _PART_KEY = struct.Struct(">QH")
 _LOCATION = struct.Struct("<QIQI")
 SEQUENCE_MAX = (1 << 64) - 1
 
+# flags in the meta of a PUT
 META_EXTENTS = 1
+META_LOCK = 2
+"""Its extras hold a lock under ``lk``."""
+#: The document that holds the mark of the compliance clock (`objects.lock.clock`).
+CLOCK_DOCUMENT = "lock/clock"
+#: Index key of the last change of any document.
+DOCUMENTS_KEY = b"Rdocuments"
 
 
 class Entry(NamedTuple):
@@ -158,11 +174,11 @@ def decode_entry(key: bytes, value: bytes) -> Entry:
 def damaged_entry(key: bytes) -> IntegrityError:
     """Return the error of an index entry that does not match its checksum, or stands under another key."""
     tag, name = key[:1], key[5:]
-    if tag in (b"V", b"T", b"U"):
+    if tag in (b"V", b"T", b"U", b"L"):
         name = key[5:-9]
-    elif tag == b"B":
+    elif tag in (b"B", b"S"):
         name = key[1:]
-    what = {b"B": "bucket", b"P": "a part of an upload"}.get(tag, "object")
+    what = {b"B": "bucket", b"P": "a part of an upload", b"S": "document"}.get(tag, "object")
     if tag != b"P":
         what += f" {name.decode(errors='replace')!r}"
     return IntegrityError(
@@ -202,6 +218,16 @@ def null_key(bucket_id: int, key: bytes) -> bytes:
 def attributes_key(bucket_id: int, key: bytes, sequence: int) -> bytes:
     """Return the key of a version's later attributes."""
     return b"T" + _U32BE.pack(bucket_id) + key + b"\0" + _U64BE.pack(sequence)
+
+
+def lock_key(bucket_id: int, key: bytes, sequence: int) -> bytes:
+    """Return the key of a version's lock."""
+    return b"L" + _U32BE.pack(bucket_id) + key + b"\0" + _U64BE.pack(sequence)
+
+
+def document_key(name: str) -> bytes:
+    """Return the key of a document of the vault."""
+    return b"S" + name.encode()
 
 
 def upload_key(bucket_id: int, key: bytes, sequence: int) -> bytes:
@@ -277,7 +303,7 @@ class PutMeta(NamedTuple):
     extents: tuple[Extent, ...] = ()
     extras: Mapping[str, Any] = {}
     """``ct`` content type, ``md`` metadata, ``hd`` headers, ``cs`` checksums, ``ck`` checksum type, ``ps`` part
-    sizes, ``tg`` tags, ``nr`` part number, ``up`` sequence of the upload."""
+    sizes, ``tg`` tags, ``nr`` part number, ``up`` sequence of the upload, ``lk`` lock."""
 
 
 def encode_put_meta(
@@ -288,7 +314,10 @@ def encode_put_meta(
     extras: Mapping[str, Any] | None = None,
 ) -> bytes:
     """Return the meta bytes of a PUT or PART record."""
-    head = META.pack(etag, etag_parts, META_EXTENTS if extents else 0, 0, size)
+    flags = META_EXTENTS if extents else 0
+    if extras and "lk" in extras:
+        flags |= META_LOCK
+    head = META.pack(etag, etag_parts, flags, 0, size)
     if not extras and not extents:
         return head
     document = dict(extras or {})

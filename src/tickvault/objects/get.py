@@ -24,12 +24,14 @@ from tickvault.objects.entries import (
     ENTRY,
     ENTRY_ATTRIBUTES,
     ENTRY_EXTENTS,
+    ENTRY_LOCK,
     ENTRY_NULL,
     ENTRY_PLACE,
     META,
     Entry,
     decode_entry,
 )
+from tickvault.objects.lock.guard import lock_of
 from tickvault.objects.lookup import damaged, described, info_of_record, read_record, require_version
 from tickvault.objects.model import ObjectInfo
 from tickvault.seam.disk import resident
@@ -271,11 +273,13 @@ def _read_simple(bucket: Bucket, raw_key: bytes, key: str, value: bytes | None =
     (meta_length,) = _META_LENGTH.unpack_from(view, offset)
     version = "null" if flags & ENTRY_NULL else f"{sequence:016x}"
     tag = f"{etag.hex()}-{parts}" if parts else etag.hex()
-    if meta_length == META.size:
-        info = ObjectInfo(key, size, tag, sequence, modified_ns, version)
-    else:
+    info = ObjectInfo(key, size, tag, sequence, modified_ns, version)
+    if meta_length != META.size or flags & ENTRY_LOCK:
         extras = entries.decode_put_meta(bytes(view[key_end : key_end + meta_length])).extras
-        info = described(ObjectInfo(key, size, tag, sequence, modified_ns, version), extras)
+        lock = None
+        if flags & ENTRY_LOCK:
+            lock = lock_of(bucket.store.engine.index, bucket.bucket_id, raw_key, sequence)
+        info = described(info, extras, lock)
     return ObjectReader(segments, view[body : body + size], info)
 
 

@@ -24,14 +24,17 @@ from tickvault.objects import entries
 from tickvault.objects.entries import (
     AUX_PLAIN,
     AUX_VERSIONED,
-    DAMAGED_ATTRIBUTES,
+    CLOCK_DOCUMENT,
+    DAMAGED_DOCUMENT,
     ENTRY_ATTRIBUTES,
     ENTRY_DAMAGED,
     ENTRY_EXTENTS,
+    ENTRY_LOCK,
     ENTRY_MARKER,
     ENTRY_NULL,
     META,
     META_EXTENTS,
+    META_LOCK,
     REMOVE_NULL,
     Entry,
     Kind,
@@ -43,12 +46,14 @@ from tickvault.objects.entries import (
     encode_fields,
     unpack,
 )
-from tickvault.objects.names import KEY_BYTES_MAX, check_bucket_name
+from tickvault.objects.names import DOCUMENT_NAME_BYTES_MAX, KEY_BYTES_MAX, check_bucket_name
 
 _PUT = int(Kind.PUT)
 #: More buckets than anybody makes: a damaged id must not use up the numbers.
 _BUCKET_ID_MAX = 1 << 31
 _NO_ETAG = bytes(16)
+#: Flags of an entry that its own record does not tell.
+_KEPT = ENTRY_ATTRIBUTES | ENTRY_LOCK
 
 
 class ObjectInterpreter:
@@ -75,6 +80,9 @@ class ObjectInterpreter:
                 ENTRY_EXTENTS if meta_flags & META_EXTENTS else 0
             )
             place = location[:3] if meta_flags & META_EXTENTS else location
+            if meta_flags & META_LOCK:
+                entry_flags |= ENTRY_LOCK
+                self._put_lock(writer, bucket_id, key, sequence, sequence, decode_put_meta(meta).extras["lk"], location)
             if aux & AUX_PLAIN and not flags & FLAG_RELOCATED:
                 index_key = entries.object_key(bucket_id, key)
                 old = writer.get(index_key)
@@ -91,15 +99,22 @@ class ObjectInterpreter:
                 if flags & FLAG_RELOCATED and writer.get(entries.attributes_key(bucket_id, key, sequence)) is not None:
                     # A copy may stand behind the attributes that were set on its original.
                     entry_flags |= ENTRY_ATTRIBUTES
+                if flags & FLAG_RELOCATED and writer.get(entries.lock_key(bucket_id, key, sequence)) is not None:
+                    entry_flags |= ENTRY_LOCK
                 entry = Entry(entry_flags, parts, sequence, time_ns, size, etag, *place)
                 self._add_version(writer, bucket_id, key, entry)
         elif kind == Kind.DELETE_MARKER:
             entry_flags = ENTRY_MARKER | (0 if aux & AUX_VERSIONED else ENTRY_NULL)
             self._add_version(writer, bucket_id, key, Entry(entry_flags, 0, sequence, time_ns, 0, _NO_ETAG, *location))
         elif kind == Kind.REMOVE:
-            self._remove_version(writer, bucket_id, key, aux, null=meta == REMOVE_NULL)
+            self._remove_version(writer, bucket_id, key, aux, null=bool(meta[0] & REMOVE_NULL))
         elif kind == Kind.ATTRIBUTES:
             self._set_attributes(writer, bucket_id, key, sequence, aux, meta, location)
+        elif kind == Kind.LOCK:
+            self._put_lock(writer, bucket_id, key, aux, sequence, unpack(meta), location)
+            self._flag_version(writer, bucket_id, key, aux, ENTRY_LOCK)
+        elif kind == Kind.DOCUMENT:
+            self._set_document(writer, key, sequence, meta, location)
         elif kind == Kind.BUCKET:
             self._set_bucket(writer, bucket_id, key, sequence, meta, location)
         elif kind == Kind.BUCKET_REMOVE:
@@ -133,6 +148,9 @@ class ObjectInterpreter:
         The kind may be damaged too, so it is believed only where the rest of the record looks like one of that kind.
         """
         kind, bucket_id, key, aux = record.kind, record.bucket_id, record.key, record.aux
+        if bucket_id == 0 and kind == Kind.DOCUMENT:
+            self._damaged_document(writer, record, location)
+            return
         data = _document_of(record.meta) if kind in (Kind.BUCKET, Kind.UPLOAD) else None
         if (
             not 0 < len(key) <= KEY_BYTES_MAX
@@ -148,16 +166,36 @@ class ObjectInterpreter:
             return
         if kind == Kind.UPLOAD and data is not None and isinstance(data.get("tok"), str):
             return
+        if kind == Kind.LOCK and aux > AUX_PLAIN and record.meta:
+            # Whatever it said, the version is kept.
+            index_key = entries.lock_key(bucket_id, key, aux)
+            old = writer.get(index_key)
+            if old is None or decode_document(index_key, old).sequence < record.sequence:
+                self._put_lock(writer, bucket_id, key, aux, record.sequence, {DAMAGED_DOCUMENT: True}, location)
+                self._flag_version(writer, bucket_id, key, aux, ENTRY_LOCK)
+            return
         if kind == Kind.ATTRIBUTES and aux > AUX_PLAIN and record.meta:
             index_key = entries.attributes_key(bucket_id, key, aux)
             old = writer.get(index_key)
             if old is None or decode_document(index_key, old).sequence < record.sequence:
-                meta = entries.pack({DAMAGED_ATTRIBUTES: True})
+                meta = entries.pack({DAMAGED_DOCUMENT: True})
                 self._set_attributes(writer, bucket_id, key, record.sequence, aux, meta, location)
             return
         if kind == Kind.REMOVE and len(record.meta) == 1 and self._damaged_remove(writer, record, location):
             return
         self._add_version(writer, bucket_id, key, self._damaged_version(writer, record, location))
+
+    def _damaged_document(self, writer: IndexWriter, record: Record, location: Location) -> None:
+        """Have reading a damaged document be an error, so that no older one (a key that was disabled) stands for it.
+
+        The mark of the compliance clock is the exception: an older one only means that it lags.
+        """
+        if not 0 < len(record.key) <= DOCUMENT_NAME_BYTES_MAX or record.key == CLOCK_DOCUMENT.encode():
+            return
+        old = writer.get(b"S" + record.key)
+        if old is None or decode_document(b"S" + record.key, old).sequence < record.sequence:
+            meta = entries.pack({DAMAGED_DOCUMENT: True})
+            self._set_document(writer, record.key, record.sequence, meta, location)
 
     def _damaged_version(self, writer: IndexWriter, record: Record, location: Location) -> Entry:
         """Return the entry of a version that cannot be read, as far as its record can be made out."""
@@ -238,7 +276,7 @@ class ObjectInterpreter:
         if current is not None and current.sequence == entry.sequence:
             writer.put(
                 current_key,
-                encode_entry(current_key, entry._replace(flags=entry.flags | (current.flags & ENTRY_ATTRIBUTES))),
+                encode_entry(current_key, entry._replace(flags=entry.flags | (current.flags & _KEPT))),
             )
             return
         newest = self._newest_noncurrent(writer, bucket_id, key)
@@ -248,9 +286,7 @@ class ObjectInterpreter:
             return
         if entry.sequence == newest_sequence and newest is not None:
             # The same version again, noncurrent or a marker: only its place changes.
-            self._put_noncurrent(
-                writer, bucket_id, key, entry._replace(flags=entry.flags | (newest.flags & ENTRY_ATTRIBUTES))
-            )
+            self._put_noncurrent(writer, bucket_id, key, entry._replace(flags=entry.flags | (newest.flags & _KEPT)))
             return
         if current is not None:
             self._put_noncurrent(writer, bucket_id, key, current)
@@ -343,12 +379,13 @@ class ObjectInterpreter:
         writer.put(index_key, encode_entry(index_key, newest))
 
     def _dead(self, writer: IndexWriter, bucket_id: int, key: bytes, entry: Entry) -> None:
-        """Note that a version's bytes are dead, and drop its attributes."""
+        """Note that a version's bytes are dead, and drop its attributes and its lock."""
         count_dead(writer, entry.segment_id, entry.length)
-        if entry.flags & ENTRY_ATTRIBUTES:
-            index_key = entries.attributes_key(bucket_id, key, entry.sequence)
-            if writer.get(index_key) is not None:
-                writer.delete(index_key)
+        for flag, key_of in ((ENTRY_ATTRIBUTES, entries.attributes_key), (ENTRY_LOCK, entries.lock_key)):
+            if entry.flags & flag:
+                index_key = key_of(bucket_id, key, entry.sequence)
+                if writer.get(index_key) is not None:
+                    writer.delete(index_key)
 
     # -- attributes, buckets
 
@@ -367,15 +404,45 @@ class ObjectInterpreter:
         if old is not None and decode_document(index_key, old).sequence > sequence:
             return
         writer.put(index_key, encode_document(index_key, sequence, location, unpack(meta)))
-        for version in (
-            entries.object_key(bucket_id, key),
-            entries.version_key(bucket_id, key, version_sequence),
-        ):
-            raw = writer.get(version)
+        self._flag_version(writer, bucket_id, key, version_sequence, ENTRY_ATTRIBUTES)
+
+    def _flag_version(self, writer: IndexWriter, bucket_id: int, key: bytes, sequence: int, flag: int) -> bool:
+        """Set a flag of a version's entry; return whether there is the version."""
+        for index_key in (entries.object_key(bucket_id, key), entries.version_key(bucket_id, key, sequence)):
+            raw = writer.get(index_key)
             if raw is not None:
-                entry = decode_entry(version, raw)
-                if entry.sequence == version_sequence and not entry.flags & ENTRY_ATTRIBUTES:
-                    writer.put(version, encode_entry(version, entry._replace(flags=entry.flags | ENTRY_ATTRIBUTES)))
+                entry = decode_entry(index_key, raw)
+                if entry.sequence == sequence:
+                    if not entry.flags & flag:
+                        writer.put(index_key, encode_entry(index_key, entry._replace(flags=entry.flags | flag)))
+                    return True
+        return False
+
+    def _put_lock(
+        self,
+        writer: IndexWriter,
+        bucket_id: int,
+        key: bytes,
+        version_sequence: int,
+        sequence: int,
+        data: dict[str, Any],
+        location: Location,
+    ) -> None:
+        """Set the L entry of a version, unless a later record set it."""
+        index_key = entries.lock_key(bucket_id, key, version_sequence)
+        old = writer.get(index_key)
+        if old is None or decode_document(index_key, old).sequence <= sequence:
+            writer.put(index_key, encode_document(index_key, sequence, location, data))
+
+    def _set_document(self, writer: IndexWriter, key: bytes, sequence: int, meta: bytes, location: Location) -> None:
+        index_key = b"S" + key
+        old = writer.get(index_key)
+        if old is None or decode_document(index_key, old).sequence <= sequence:
+            # A removed one stays as nil: what is gone is told by a live record, so that no tombstone is needed.
+            writer.put(index_key, encode_document(index_key, sequence, location, unpack(meta)))
+        last = writer.get(entries.DOCUMENTS_KEY)
+        if last is None or int.from_bytes(last, "big") < sequence:
+            writer.put(entries.DOCUMENTS_KEY, sequence.to_bytes(8, "big"))
 
     def _set_bucket(
         self, writer: IndexWriter, bucket_id: int, key: bytes, sequence: int, meta: bytes, location: Location
@@ -408,6 +475,10 @@ class ObjectInterpreter:
             return raw is not None and decode_entry(index_key, raw).at(location)
         if kind == Kind.ATTRIBUTES:
             index_key = entries.attributes_key(bucket_id, key, record.aux)
+        elif kind == Kind.LOCK:
+            index_key = entries.lock_key(bucket_id, key, record.aux)
+        elif kind == Kind.DOCUMENT:
+            index_key = b"S" + key
         elif kind == Kind.BUCKET:
             index_key = entries.bucket_key(key.decode())
         elif kind == Kind.UPLOAD:
@@ -477,7 +548,7 @@ class ObjectInterpreter:
         if key[:1] in (b"O", b"V", b"P"):
             entry = decode_entry(key, raw)
             return entry.sequence, entry.segment_id, entry.offset
-        if key[:1] in (b"B", b"T", b"U"):
+        if key[:1] in (b"B", b"T", b"U", b"L", b"S"):
             document = decode_document(key, raw)
             return document.sequence, document.location.segment_id, document.location.offset
         return None
@@ -502,29 +573,17 @@ class ObjectInterpreter:
                         writer.delete(entries.null_key(int.from_bytes(key[1:5], "big"), key[5:-9]))
 
     def finish_rebuild(self, writer: IndexWriter) -> None:
-        """Remove attributes without their version and parts without their upload."""
+        """Remove attributes and locks without their version, and parts without their upload."""
         uploads = {entries.split_versioned(key)[1] for key, _ in writer.scan(b"U", b"V")}
         for key in [key for key, _ in writer.scan(b"P", b"Q")]:
             if int.from_bytes(key[1:9], "big") not in uploads:
                 writer.delete(key)
-        for index_key in [key for key, _ in writer.scan(b"T", b"U")]:
-            bucket_id = int.from_bytes(index_key[1:5], "big")
-            key, sequence = entries.split_versioned(index_key)
-            found = False
-            for version in (
-                entries.object_key(bucket_id, key),
-                entries.version_key(bucket_id, key, sequence),
-            ):
-                raw = writer.get(version)
-                if raw is not None and (entry := decode_entry(version, raw)).sequence == sequence:
-                    found = True
-                    if not entry.flags & ENTRY_ATTRIBUTES:
-                        writer.put(
-                            version,
-                            encode_entry(version, entry._replace(flags=entry.flags | ENTRY_ATTRIBUTES)),
-                        )
-            if not found:
-                writer.delete(index_key)
+        for tag, end, flag in ((b"T", b"U", ENTRY_ATTRIBUTES), (b"L", b"M", ENTRY_LOCK)):
+            for index_key in [key for key, _ in writer.scan(tag, end)]:
+                bucket_id = int.from_bytes(index_key[1:5], "big")
+                key, sequence = entries.split_versioned(index_key)
+                if not self._flag_version(writer, bucket_id, key, sequence, flag):
+                    writer.delete(index_key)
 
 
 def _is_bucket(data: dict[str, Any], bucket_id: int) -> bool:

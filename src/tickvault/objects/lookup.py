@@ -11,7 +11,9 @@ from tickvault.engine.record import Record, decode_record
 from tickvault.engine.segments import Segments
 from tickvault.errors import IntegrityError, NotFoundError, VersionNotFoundError
 from tickvault.objects import entries
-from tickvault.objects.entries import ENTRY_ATTRIBUTES, ENTRY_MARKER, ENTRY_NULL, Entry, decode_entry
+from tickvault.objects.entries import ENTRY_ATTRIBUTES, ENTRY_LOCK, ENTRY_MARKER, ENTRY_NULL, Entry, decode_entry
+from tickvault.objects.lock.guard import lock_of
+from tickvault.objects.lock.retention import ObjectLock
 from tickvault.objects.model import NULL_VERSION, ObjectInfo
 
 _VERSION_ID = re.compile("[0-9a-f]{16}")
@@ -164,7 +166,7 @@ def later_attributes(reader: Reader, bucket_id: int, key: bytes, sequence: int) 
     if raw is None:
         return {}
     data = dict(entries.decode_document(index_key, raw).data)
-    if entries.DAMAGED_ATTRIBUTES in data:
+    if entries.DAMAGED_DOCUMENT in data:
         raise IntegrityError(
             f"the tags and headers of object {key.decode(errors='replace')!r}, set after it was written, are damaged; "
             "set its tags again (its bytes can be read from Python)"
@@ -188,11 +190,21 @@ def info_of_record(
         entries.version_id_of(entry.sequence, entry.flags),
         is_latest,
     )
-    return described(info, extras)
+    return described(
+        info, extras, lock_of(reader, bucket_id, key, entry.sequence) if entry.flags & ENTRY_LOCK else None
+    )
 
 
-def described(info: ObjectInfo, extras: Mapping[str, Any]) -> ObjectInfo:
-    """Return the info with what the extras of its record say."""
+def described(info: ObjectInfo, extras: Mapping[str, Any], lock: ObjectLock | None = None) -> ObjectInfo:
+    """Return the info with what the extras of its record say, and its lock."""
+    if lock is not None:
+        # One that cannot be read keeps the version all the same, which a hold tells best.
+        info = info._replace(
+            retention_mode=lock.retention_mode,
+            retain_until_ns=lock.retain_until_ns,
+            legal_hold=lock.legal_hold or lock.damaged,
+            locked=True,
+        )
     return info._replace(
         content_type=extras.get("ct"),
         metadata=extras.get("md", {}),

@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
+from tickvault.objects.lock.retention import BucketLock
+
 Durability = Literal["strict", "relaxed"]
 Versioning = Literal["off", "enabled", "suspended"]
 
@@ -42,6 +44,13 @@ class ObjectInfo(NamedTuple):
     part_sizes: tuple[int, ...] = ()
     """Sizes of the parts of a multipart object, in order; empty otherwise."""
     tag_count: int = 0
+    retention_mode: str | None = None
+    """``GOVERNANCE`` or ``COMPLIANCE``, None without a retention. Listings do not know it."""
+    retain_until_ns: int = 0
+    """When the retention ends; 0 without one."""
+    legal_hold: bool = False
+    locked: bool = False
+    """It has a lock, or had one: a retention or hold was set on it at some time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +64,12 @@ class BucketInfo:
     durability: Durability = "strict"
     documents: Mapping[str, Any] = field(default_factory=dict)
     """Settings that a door stores whole, by name: ``cors``, ``lifecycle``, ``tagging``, ``acl``, …"""
+
+    @property
+    def object_lock(self) -> BucketLock | None:
+        """The bucket's object lock, None if it has none."""
+        document = self.documents.get("object_lock")
+        return None if document is None else BucketLock.of(document)
 
 
 class ListPage(NamedTuple):
@@ -98,6 +113,8 @@ class UploadInfo(NamedTuple):
     checksum_algorithm: str | None = None
     checksum_type: str | None = None
     tags: Mapping[str, str] = {}
+    lock: Mapping[str, Any] | None = None
+    """The lock that the object is to get, as it is stored."""
 
 
 class PartInfo(NamedTuple):

@@ -19,6 +19,8 @@ from tickvault.objects import entries, names
 from tickvault.objects.entries import Kind
 from tickvault.objects.get import retrying
 from tickvault.objects.listing import Rollup, check_limit, is_common
+from tickvault.objects.lock.retention import UNLOCKED, ObjectLock
+from tickvault.objects.lock.verbs import check_future, no_lock_error
 from tickvault.objects.lookup import read_record
 from tickvault.objects.model import ObjectInfo, PartInfo, PartPage, UploadInfo, UploadPage
 from tickvault.objects.put import ObjectWriter, append_put, bare_etag, check_conditions, extras_of
@@ -81,6 +83,7 @@ def _decode_upload(key: str, sequence: int, data: Mapping[str, Any]) -> UploadIn
         data.get("ca"),
         data.get("ck"),
         data.get("tg", {}),
+        data.get("lk"),
     )
 
 
@@ -94,10 +97,11 @@ def create_upload(
     tags: Mapping[str, str] | None,
     checksum_algorithm: str | None,
     checksum_type: str | None,
+    lock: ObjectLock | None,
 ) -> UploadInfo:
-    """Begin an upload."""
+    """Begin an upload; a lock asked for is what its object gets when it is complete."""
     raw_key = names.encode_key(key)
-    data = extras_of(content_type, metadata, headers, tags, None, None)
+    data = extras_of(content_type, metadata, headers, tags, None, None, lock)
     data["tok"] = f"{bucket.store.engine.host.random_u64():016x}"
     if checksum_algorithm:
         data["ca"] = checksum_algorithm
@@ -108,6 +112,10 @@ def create_upload(
 
     def run(txn: Transaction) -> UploadInfo:
         info = state.changing(txn)
+        if lock is not None:
+            if info.object_lock is None:
+                raise no_lock_error(bucket.name)
+            check_future(bucket, txn, key, lock)
         sequence, _ = txn.append(Kind.UPLOAD, info.bucket_id, raw_key, meta)
         return _decode_upload(key, sequence, {"t": txn.now_ns, **data})
 
@@ -248,18 +256,20 @@ def complete_upload(
         digest = hashlib.md5(b"".join(bytes.fromhex(part.etag) for part, _ in chosen), usedforsecurity=False).digest()
         size = sum(part.size for part, _ in chosen)
         extras = extras_of(upload.content_type, upload.metadata, upload.headers, upload.tags, checksums, checksum_type)
+        if upload.lock is not None:
+            extras["lk"] = upload.lock
         extras["ps"] = [part.size for part, _ in chosen]
         extents = [extent for _, found in chosen for extent in found]
         meta = entries.encode_put_meta(digest, len(chosen), size, extents, extras)
-        made, version_id = append_put(txn, info, raw_key, meta, b"")
+        made = append_put(bucket, txn, info, raw_key, meta, b"")
         txn.append(Kind.UPLOAD_REMOVE, info.bucket_id, raw_key, b"", aux=sequence)
         return ObjectInfo(
             key,
             size,
             entries.etag_text(digest, len(chosen)),
-            made,
+            made.sequence,
             txn.now_ns,
-            version_id,
+            made.version_id,
             content_type=upload.content_type,
             metadata=upload.metadata,
             headers=upload.headers,
@@ -267,6 +277,10 @@ def complete_upload(
             checksum_type=checksum_type,
             part_sizes=tuple(part.size for part, _ in chosen),
             tag_count=len(upload.tags),
+            retention_mode=made.lock.retention_mode,
+            retain_until_ns=made.lock.retain_until_ns,
+            legal_hold=made.lock.legal_hold,
+            locked=made.lock is not UNLOCKED,
         )
 
     # A part has one extent, or a few where its body crossed segments; 48 packed bytes each and 9 for its size.

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from tickvault.errors import InvalidInputError
 
 KEY_BYTES_MAX = 1024
+DOCUMENT_NAME_BYTES_MAX = 400
 METADATA_BYTES_MAX = 2048
 TAG_COUNT_MAX = 10
 TAG_KEY_LENGTH_MAX = 128
@@ -38,6 +39,19 @@ def check_bucket_name(name: str) -> str:
     if rule is not None:
         raise InvalidInputError(f"bucket name {name!r} {rule}")
     return name
+
+
+def check_document_name(name: str) -> bytes:
+    """Return the UTF-8 bytes of the name of a document of the vault, else raise `InvalidInputError` with the rule."""
+    try:
+        raw = name.encode()
+    except UnicodeEncodeError:
+        raw = b""
+    if not 0 < len(raw) <= DOCUMENT_NAME_BYTES_MAX or b"\0" in raw:
+        raise InvalidInputError(
+            f"the name of a document has 1 to {DOCUMENT_NAME_BYTES_MAX} bytes of UTF-8 without NUL, not {name[:80]!r}"
+        )
+    return raw
 
 
 def encode_key(key: str) -> bytes:

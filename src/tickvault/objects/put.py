@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Self, TypeVar
 
 import numpy as np
 
@@ -19,7 +19,10 @@ from tickvault.engine.record import FRAME_SIZE, Buffer, frame_checksums
 from tickvault.errors import InvalidInputError, NotFoundError, PreconditionFailedError
 from tickvault.objects import entries, names
 from tickvault.objects.blob import Blob
-from tickvault.objects.entries import AUX_PLAIN, AUX_VERSIONED, Kind
+from tickvault.objects.entries import AUX_PLAIN, AUX_VERSIONED, META, META_LOCK, Kind
+from tickvault.objects.lock.guard import LOCK_DOCUMENT
+from tickvault.objects.lock.retention import UNLOCKED, ObjectLock
+from tickvault.objects.lock.verbs import locked_meta
 from tickvault.objects.model import BucketInfo, ObjectInfo
 
 if TYPE_CHECKING:
@@ -33,7 +36,8 @@ INLINE_SIZE_MAX = 256 * 1024
 PUT_MANY_SIZE_MAX = 64 * 1024 * 1024
 #: S3's limit for one object.
 OBJECT_SIZE_MAX = 5 * 1024**4
-_RECORD_OVERHEAD = 192
+#: Header, padding, and the lock that a bucket's default adds to the meta.
+_RECORD_OVERHEAD = 256
 #: Fewer bodies than this are hashed sooner one by one.
 _KERNEL_COUNT_MIN = 4
 
@@ -76,6 +80,7 @@ def extras_of(
     tags: Mapping[str, str] | None,
     checksums: Mapping[str, str] | None,
     checksum_type: str | None,
+    lock: ObjectLock | None = None,
 ) -> dict[str, Any]:
     """Return the optional part of a PUT record's meta, checked, without what is empty."""
     extras: dict[str, Any] = {}
@@ -90,6 +95,8 @@ def extras_of(
     if checksums:
         extras["cs"] = dict(checksums)
         extras["ck"] = checksum_type or "FULL_OBJECT"
+    if lock is not None:
+        extras["lk"] = lock.data()
     return extras
 
 
@@ -126,21 +133,36 @@ def check_conditions(
             raise PreconditionFailedError(f"put {name}: if_match={if_match}, but its etag is {etag}")
 
 
+class Appended(NamedTuple):
+    """What a PUT record made."""
+
+    sequence: int
+    version_id: str
+    lock: ObjectLock
+
+
 def append_put(
+    bucket: Bucket,
     txn: Transaction,
-    bucket: BucketInfo,
+    info: BucketInfo,
     key: bytes,
     meta: bytes,
     body: Buffer,
     frames: bytes | None = None,
     *,
     last: bool = False,
-) -> tuple[int, str]:
-    """Append the PUT record as the bucket's versioning asks; return (sequence, version id)."""
-    versioning = bucket.versioning
+) -> Appended:
+    """Append the PUT record as the bucket's versioning and lock ask."""
+    lock = UNLOCKED
+    if LOCK_DOCUMENT in info.documents or META.unpack_from(meta)[2] & META_LOCK:
+        meta, lock = locked_meta(bucket, txn, info, key, meta)
+        if lock != UNLOCKED:
+            # What is to be kept for years is not lost to the next power cut, however the bucket writes.
+            txn.strict = True
+    versioning = info.versioning
     aux = AUX_PLAIN if versioning == "off" else AUX_VERSIONED if versioning == "enabled" else 0
-    sequence, _ = txn.append(Kind.PUT, bucket.bucket_id, key, meta, body, aux=aux, frames=frames, last=last)
-    return sequence, f"{sequence:016x}" if aux & AUX_VERSIONED else "null"
+    sequence, _ = txn.append(Kind.PUT, info.bucket_id, key, meta, body, aux=aux, frames=frames, last=last)
+    return Appended(sequence, f"{sequence:016x}" if aux & AUX_VERSIONED else "null", lock)
 
 
 def put_operation(
@@ -168,14 +190,14 @@ def put_operation(
         info = state.changing(txn)
         if conditional:
             check_conditions(txn, info, raw_key, if_match, if_none_match)
-        sequence, version_id = append_put(txn, info, raw_key, meta, body, frames, last=True)
+        made = append_put(bucket, txn, info, raw_key, meta, body, frames, last=True)
         return ObjectInfo(
             key,
             size,
             digest.hex(),
-            sequence,
+            made.sequence,
             txn.now_ns,
-            version_id,
+            made.version_id,
             True,
             False,
             extras.get("ct"),
@@ -185,6 +207,8 @@ def put_operation(
             extras.get("ck"),
             (),
             len(extras.get("tg", ())),
+            *made.lock[:3],
+            made.lock is not UNLOCKED,
         )
 
     length = _RECORD_OVERHEAD + len(raw_key) + len(meta) + size + (len(frames) if frames else 0)
@@ -246,8 +270,16 @@ def put_many(bucket: Bucket, items: Iterable[tuple[str, Any]]) -> list[ObjectInf
         info = state.changing(txn)
         made = []
         for key, raw_key, body, digest, meta, frames in prepared:
-            sequence, version_id = append_put(txn, info, raw_key, meta, body, frames)
-            made.append(ObjectInfo(key, len(body), digest.hex(), sequence, txn.now_ns, version_id))
+            sequence, version_id, lock = append_put(bucket, txn, info, raw_key, meta, body, frames)
+            one = ObjectInfo(key, len(body), digest.hex(), sequence, txn.now_ns, version_id)
+            if lock is not UNLOCKED:
+                one = one._replace(
+                    retention_mode=lock.retention_mode,
+                    retain_until_ns=lock.retain_until_ns,
+                    legal_hold=lock.legal_hold,
+                    locked=True,
+                )
+            made.append(one)
         if repeated:
             return [one._replace(is_latest=last_of[one.key] == number) for number, one in enumerate(made)]
         return made
@@ -352,20 +384,24 @@ def open_writer(
             info = state.changing(txn)
             if if_match is not None or if_none_match is not None:
                 check_conditions(txn, info, raw_key, if_match, if_none_match)
-            sequence, version_id = append_put(txn, info, raw_key, meta, b"", last=True)
+            made = append_put(bucket, txn, info, raw_key, meta, b"", last=True)
             return ObjectInfo(
                 key,
                 size,
                 digest.hex(),
-                sequence,
+                made.sequence,
                 txn.now_ns,
-                version_id,
+                made.version_id,
                 content_type=written.get("ct"),
                 metadata=written.get("md", {}),
                 headers=written.get("hd", {}),
                 checksums=written.get("cs", {}),
                 checksum_type=written.get("ck"),
                 tag_count=len(written.get("tg", ())),
+                retention_mode=made.lock.retention_mode,
+                retain_until_ns=made.lock.retain_until_ns,
+                legal_hold=made.lock.legal_hold,
+                locked=made.lock is not UNLOCKED,
             )
 
         return Operation(run, _RECORD_OVERHEAD + len(raw_key) + len(meta))

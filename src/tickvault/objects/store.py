@@ -12,16 +12,22 @@ from typing import Any, Self, TypeVar
 
 from tickvault.engine.commit import Operation, Transaction
 from tickvault.engine.engine import Engine, EngineOptions, Progress
-from tickvault.errors import AlreadyExistsError, InvalidInputError, NotEmptyError, StorageError
+from tickvault.errors import AlreadyExistsError, InvalidInputError, NotEmptyError, StorageError, TickVaultError
 from tickvault.objects import entries, names
 from tickvault.objects.bucket import Bucket
 from tickvault.objects.entries import Kind
 from tickvault.objects.interpreter import ObjectInterpreter
+from tickvault.objects.lock.clock import ComplianceClock
+from tickvault.objects.lock.guard import LOCK_DOCUMENT, LockGuard
+from tickvault.objects.lock.retention import BucketLock, bucket_lock
 from tickvault.objects.model import BucketInfo, Durability
 from tickvault.objects.put import INLINE_SIZE_MAX
 from tickvault.objects.state import BucketState, decode_bucket, encode_bucket
 
 Result = TypeVar("Result")
+
+#: Between two looks at the wall clock, nanoseconds.
+_CLOCK_ROUND_NS = 20 * 10**9
 
 _stores: dict[tuple[int, int], ObjectStore] = {}
 _lock = threading.Lock()
@@ -35,6 +41,10 @@ class ObjectStore:
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
         self.path = engine.path
+        self.lock_clock = ComplianceClock(engine)
+        engine.guards.append(LockGuard(self.lock_clock))
+        engine.rounds.append(self._observe_clock)
+        self._clock_seen_ns = 0
         self._references = 1
         self._identity = (0, 0)
 
@@ -53,7 +63,18 @@ class ObjectStore:
             if self._references > 0:
                 return
             _stores.pop(self._identity, None)
+        try:
+            self.lock_clock.observe(force=True)
+        except TickVaultError:
+            pass  # poisoned or full: the mark stays older, and retentions last longer
         self.engine.close()
+
+    def _observe_clock(self) -> None:
+        """Renew the mark of the compliance clock where it is due; asked every round of the upkeep."""
+        now_ns = self.engine.clock.monotonic_ns()
+        if now_ns - self._clock_seen_ns >= _CLOCK_ROUND_NS or self._clock_seen_ns == 0:
+            self._clock_seen_ns = now_ns
+            self.lock_clock.observe()
 
     def create_bucket(
         self,
@@ -62,8 +83,21 @@ class ObjectStore:
         versioning: bool = False,
         durability: Durability = "strict",
         documents: Mapping[str, Any] | None = None,
+        object_lock: bool = False,
+        retention: str | tuple[str, int] | BucketLock | None = None,
     ) -> Bucket:
         """Make a bucket.
+
+        Parameters
+        ----------
+        versioning : bool
+            Keep every version.
+        durability : {"strict", "relaxed"}
+            When a write is acknowledged: once it is synced, or before.
+        object_lock : bool
+            Versions may be locked; for good, and with versioning.
+        retention : str, (str, int) or None
+            What new versions are kept for: a preset (``sec-17a-4``, …) or (mode, days); implies `object_lock`.
 
         Raises
         ------
@@ -76,6 +110,11 @@ class ObjectStore:
         if durability not in ("strict", "relaxed"):
             raise InvalidInputError(f"durability is 'strict' or 'relaxed', not {durability!r}")
         index_key = entries.bucket_key(name)
+        documents = dict(documents or {})
+        if object_lock or retention is not None:
+            documents[LOCK_DOCUMENT] = bucket_lock(retention).document()
+            versioning = True
+            self.lock_clock.ensure()
 
         def run(txn: Transaction) -> None:
             if txn.get(index_key) is not None:
@@ -88,7 +127,7 @@ class ObjectStore:
                 txn.now_ns,
                 "enabled" if versioning else "off",
                 durability,
-                dict(documents or {}),
+                documents,
             )
             txn.strict = True
             txn.append(Kind.BUCKET, bucket_id, raw_name, encode_bucket(info))
@@ -191,6 +230,7 @@ def open_store(
             **seams,
         )
         store = ObjectStore(engine)
+        store.lock_clock.observe()
         status = os.stat(folder)
         store._identity = (status.st_dev, status.st_ino)
         _stores[store._identity] = store

@@ -149,7 +149,11 @@ def test_listing_of_many_keys(aws, endpoint, s3, bucket):
     assert [words[-2:] for words in printed] == [["PRE", "day/"], ["PRE", "other/"], ["a", "b+c%"]]
 
 
-def test_presigned(aws, s3, bucket):
+def test_presigned(aws_for, endpoint, s3, bucket, tmp_path):
+    settings = tmp_path / "settings"
+    # The first generation of this client presigns with version 2 unless it is told.
+    settings.write_text("[default]\ns3 =\n  signature_version = s3v4\n")
+    aws = aws_for(endpoint, AWS_CONFIG_FILE=str(settings))
     for name in (AWKWARD_NAMES[2], AWKWARD_NAMES[3]):
         body = name.encode()
         s3.put_object(Bucket=bucket, Key=name, Body=body)

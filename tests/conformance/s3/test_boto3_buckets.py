@@ -61,7 +61,6 @@ def test_locations(s3, bucket, refused):
 
 def test_what_a_bucket_cannot_be_made_with(s3, bucket, refused):
     name = f"{bucket}-x"
-    assert refused(s3.create_bucket, Bucket=name, ObjectLockEnabledForBucket=True) == (501, "NotImplemented")
     assert refused(s3.create_bucket, Bucket=name, GrantRead='id="x"') == (501, "NotImplemented")
     assert refused(s3.create_bucket, Bucket=name, ACL="log-delivery-write") == (501, "NotImplemented")
     assert refused(s3.create_bucket, Bucket=name, ObjectOwnership="BucketOwnerEnforced").status == 501
@@ -310,11 +309,6 @@ def test_attributes_of_an_object_of_parts(s3, bucket):
             {"AccelerateConfiguration": {"Status": "Enabled"}},
             (501, "NotImplemented"),
         ),
-        (
-            "put_object_lock_configuration",
-            {"ObjectLockConfiguration": {"ObjectLockEnabled": "Enabled"}},
-            (501, "NotImplemented"),
-        ),
     ],
 )
 def test_bucket_operations_that_are_not_offered(s3, bucket, refused, operation, options, expected):
@@ -330,11 +324,6 @@ def test_object_operations_that_are_not_offered(s3, bucket, refused):
     assert refused(s3.restore_object, **where, RestoreRequest={"Days": 1}) == (501, "NotImplemented")
     assert refused(s3.get_object_retention, **where) == (400, "InvalidRequest")
     assert refused(s3.get_object_legal_hold, **where) == (400, "InvalidRequest")
-    assert refused(s3.put_object_legal_hold, **where, LegalHold={"Status": "ON"}) == (501, "NotImplemented")
-    assert refused(s3.put_object_retention, **where, Retention={"Mode": "GOVERNANCE"}) == (
-        501,
-        "NotImplemented",
-    )
     assert refused(
         s3.select_object_content,
         **where,

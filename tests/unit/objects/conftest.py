@@ -20,6 +20,8 @@ class StandingClock:
 
     def __init__(self) -> None:
         self.time_ns = NOON_NS
+        self.counted_ns = 10**15
+        """Since the machine was started; goes on with the days that pass, not with a clock that is set."""
 
     def now_ns(self) -> int:
         return self.time_ns
@@ -27,7 +29,15 @@ class StandingClock:
     def monotonic_ns(self) -> int:
         return time.monotonic_ns()
 
+    def boottime_ns(self) -> int:
+        return self.counted_ns
+
     def pass_days(self, days: float) -> None:
+        self.time_ns += int(days * DAY_NS)
+        self.counted_ns += int(days * DAY_NS)
+
+    def set_forward_days(self, days: float) -> None:
+        """Set the wall clock, as an administrator can; negative days set it back."""
         self.time_ns += int(days * DAY_NS)
 
 

@@ -19,6 +19,7 @@ from functools import lru_cache
 from tickvault.doors.s3.canned_acl import object_acl
 from tickvault.doors.s3.conditions import http_date
 from tickvault.doors.s3.errors import S3Error, not_implemented
+from tickvault.doors.s3.lock_headers import LOCK_PREFIX, lock_headers
 from tickvault.objects.model import ObjectInfo
 
 METADATA_SIZE_MAX = 2048
@@ -53,7 +54,6 @@ _REFUSED_PREFIXES = (
     "x-amz-write-offset-bytes",
     "x-amz-object-annotation",
 )
-_OBJECT_LOCK_PREFIX = "x-amz-object-lock-"
 
 #: Query parameter of a signed read -> the header it replaces.
 _OVERRIDES = {
@@ -124,7 +124,7 @@ def refuse_unsupported(headers: Mapping[str, str]) -> None:
     for name in headers:
         if name.startswith(_REFUSED_PREFIXES):
             raise not_implemented(f"Header {name}")
-        if name.startswith(_OBJECT_LOCK_PREFIX):
+        if name.startswith(LOCK_PREFIX):
             raise S3Error("InvalidRequest", "Bucket is missing Object Lock Configuration")
 
 
@@ -148,8 +148,7 @@ def stored_headers(headers: Mapping[str, str]) -> tuple[str | None, dict[str, st
     ------
     S3Error
         ``MetadataTooLarge`` beyond 2 KiB of names and values, ``InvalidStorageClass``, ``InvalidArgument``
-        for an unknown ACL, ``NotImplemented`` for encryption and grants, ``InvalidRequest`` for an object
-        lock.
+        for an unknown ACL, ``NotImplemented`` for encryption and grants.
     """
     content_type = None
     metadata: dict[str, str] = {}
@@ -162,8 +161,6 @@ def stored_headers(headers: Mapping[str, str]) -> tuple[str | None, dict[str, st
                 continue
             if name.startswith(_REFUSED_PREFIXES):
                 raise not_implemented(f"Header {name}")
-            if name.startswith(_OBJECT_LOCK_PREFIX):
-                raise S3Error("InvalidRequest", "Bucket is missing Object Lock Configuration")
             if name == "x-amz-acl":
                 acl = object_acl(value)
                 if acl != "private":
@@ -238,6 +235,8 @@ def read_headers(info: ObjectInfo, versioned: bool) -> dict[str, str]:
             headers["x-amz-missing-meta"] = str(missing)
     if info.tag_count:
         headers["x-amz-tagging-count"] = str(info.tag_count)
+    if info.locked:
+        headers.update(lock_headers(info))
     return headers
 
 

@@ -55,6 +55,14 @@ from tickvault.doors.s3.operations.list_object_versions import list_object_versi
 from tickvault.doors.s3.operations.list_objects import list_objects
 from tickvault.doors.s3.operations.list_objects_v2 import list_objects_v2
 from tickvault.doors.s3.operations.list_parts import list_parts
+from tickvault.doors.s3.operations.object_lock import (
+    get_object_legal_hold,
+    get_object_lock_configuration,
+    get_object_retention,
+    put_object_legal_hold,
+    put_object_lock_configuration,
+    put_object_retention,
+)
 from tickvault.doors.s3.operations.object_tagging import (
     delete_object_tagging,
     get_object_tagging,
@@ -65,7 +73,6 @@ from tickvault.doors.s3.operations.put_object import check_put_object, put_objec
 from tickvault.doors.s3.operations.unconfigured import (
     SUBRESOURCES,
     unconfigured_bucket,
-    unconfigured_object,
     unsupported,
 )
 from tickvault.doors.s3.operations.upload_part import check_upload_part, upload_part
@@ -90,6 +97,7 @@ OPERATIONS: Mapping[tuple[str, bool, bool], Mapping[str, Handler]] = MappingProx
             "cors": get_bucket_cors,
             "lifecycle": get_bucket_lifecycle,
             "acl": get_bucket_acl,
+            "object-lock": get_object_lock_configuration,
             **dict.fromkeys(SUBRESOURCES, unconfigured_bucket),
             "list-type": list_objects_v2,
             "": list_objects,
@@ -101,6 +109,7 @@ OPERATIONS: Mapping[tuple[str, bool, bool], Mapping[str, Handler]] = MappingProx
             "cors": put_bucket_cors,
             "lifecycle": put_bucket_lifecycle,
             "acl": put_bucket_acl,
+            "object-lock": put_object_lock_configuration,
             **dict.fromkeys(SUBRESOURCES, unsupported),
             "": create_bucket,
         },
@@ -116,8 +125,10 @@ OPERATIONS: Mapping[tuple[str, bool, bool], Mapping[str, Handler]] = MappingProx
             "uploadId": list_parts,
             "tagging": get_object_tagging,
             "acl": get_object_acl,
+            "retention": get_object_retention,
+            "legal-hold": get_object_legal_hold,
             "attributes": get_object_attributes,
-            **dict.fromkeys(SUBRESOURCES, unconfigured_object),
+            **dict.fromkeys(SUBRESOURCES, unsupported),
             "": get_object,
         },
         ("HEAD", True, True): {"": head_object},
@@ -125,6 +136,8 @@ OPERATIONS: Mapping[tuple[str, bool, bool], Mapping[str, Handler]] = MappingProx
             "uploadId": upload_part,
             "tagging": put_object_tagging,
             "acl": put_object_acl,
+            "retention": put_object_retention,
+            "legal-hold": put_object_legal_hold,
             **dict.fromkeys(SUBRESOURCES, unsupported),
             "": put_object,
         },

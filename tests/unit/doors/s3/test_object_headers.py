@@ -59,7 +59,6 @@ def test_what_is_kept():
         ({"x-amz-grant-read": "id=1"}, "NotImplemented"),
         ({"x-amz-server-side-encryption": "AES256"}, "NotImplemented"),
         ({"x-amz-server-side-encryption-customer-key": "k"}, "NotImplemented"),
-        ({"x-amz-object-lock-mode": "GOVERNANCE"}, "InvalidRequest"),
         ({"x-amz-website-redirect-location": "ftp://x"}, "InvalidRedirectLocation"),
     ],
 )

@@ -39,5 +39,10 @@ async def put_bucket_versioning(context: Context, request: Request) -> Response:
     state = _STATES.get(status)
     if state is None:
         raise S3Error("MalformedXML")
+    if state != "enabled" and bucket.info.object_lock is not None:
+        raise S3Error(
+            "InvalidBucketState",
+            "An Object Lock configuration is present on this bucket, so the versioning state cannot be changed.",
+        )
     await context.in_thread(bucket.set_versioning, state)
     return Response(200)

@@ -17,13 +17,14 @@ from tickvault.doors.s3.context import PUT_SIZE_MAX, Context
 from tickvault.doors.s3.copy_source import CopySource, find_source
 from tickvault.doors.s3.digests import DEFAULT_ALGORITHM, algorithm_named, element_name
 from tickvault.doors.s3.errors import S3Error
+from tickvault.doors.s3.lock_headers import LOCK_PREFIX, asked_lock
 from tickvault.doors.s3.message import Request, Response
 from tickvault.doors.s3.multipart_checksums import COMPOSITE
 from tickvault.doors.s3.object_headers import stored_headers
 from tickvault.doors.s3.tag_sets import from_header
 from tickvault.errors import NotFoundError, PreconditionFailedError
 from tickvault.objects.bucket import Bucket
-from tickvault.objects.model import ObjectInfo
+from tickvault.objects.model import BucketInfo, ObjectInfo
 
 #: Attempts for a source that is replaced while it is copied.
 ATTEMPTS_MAX = 5
@@ -61,7 +62,9 @@ async def _copy(context: Context, request: Request, source: CopySource, destinat
             "InvalidRequest",
             f"The specified copy source is larger than the maximum allowable size for a copy source: {PUT_SIZE_MAX}",
         )
-    options = _options(request, source.info, onto_itself=source.names(request) and not source.explicit_version)
+    options = _options(
+        request, source.info, destination.info, onto_itself=source.names(request) and not source.explicit_version
+    )
     algorithm = _checksum_to_compute(request.headers.get("x-amz-checksum-algorithm"), source.info)
     if algorithm is not None:
         options["checksums"] = {algorithm: await context.in_thread(_checksum_of, source, algorithm)}
@@ -92,7 +95,7 @@ def copy_result(info: ObjectInfo) -> str:
     return "".join(content)
 
 
-def _options(request: Request, source: ObjectInfo, *, onto_itself: bool) -> dict[str, Any]:
+def _options(request: Request, source: ObjectInfo, destination: BucketInfo, *, onto_itself: bool) -> dict[str, Any]:
     """Return what the new object keeps of its source and takes from the request."""
     headers = request.headers
     directive = _directive(headers.get("x-amz-metadata-directive"), "x-amz-metadata-directive")
@@ -104,7 +107,12 @@ def _options(request: Request, source: ObjectInfo, *, onto_itself: bool) -> dict
     else:
         kept = {name: value for name, value in source.headers.items() if name not in _NOT_COPIED}
         kept.update({name: value for name, value in asked.items() if name in _NOT_COPIED})
-        changes = "x-amz-storage-class" in headers or "x-amz-website-redirect-location" in headers
+        # A copy onto itself is also how a lock is put on a new version of it.
+        changes = (
+            any(name.startswith(LOCK_PREFIX) for name in headers)
+            or "x-amz-storage-class" in headers
+            or "x-amz-website-redirect-location" in headers
+        )
         if onto_itself and not changes:
             raise S3Error(
                 "InvalidRequest",
@@ -117,6 +125,13 @@ def _options(request: Request, source: ObjectInfo, *, onto_itself: bool) -> dict
     if tagging_directive == "REPLACE":
         options["tags"] = from_header(headers.get("x-amz-tagging", ""))
     options["if_match"], options["if_none_match"] = write_conditions(headers)
+    lock = asked_lock(headers)
+    if lock is not None:
+        if destination.object_lock is None:
+            raise S3Error("InvalidRequest", "Bucket is missing Object Lock Configuration", BucketName=request.bucket)
+        if lock.retention_mode is not None:
+            options.update(retention_mode=lock.retention_mode, retain_until=lock.retain_until_ns)
+        options["legal_hold"] = lock.legal_hold
     return options
 
 

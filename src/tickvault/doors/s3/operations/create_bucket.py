@@ -1,7 +1,7 @@
 """CreateBucket: a new, empty, private bucket.
 
 Invariants: any region name is taken and given back; what would change how the bucket stores its objects and
-is not offered, such as object lock, is refused.
+is not offered is refused.
 
 Source: Amazon S3 API Reference, CreateBucket.
 """
@@ -27,8 +27,7 @@ _OWNERSHIPS = frozenset({"BucketOwnerPreferred", "ObjectWriter"})
 async def create_bucket(context: Context, request: Request) -> Response:
     """Answer CreateBucket."""
     headers = request.headers
-    if headers.get("x-amz-bucket-object-lock-enabled", "").lower() == "true":
-        raise not_implemented("Object Lock")
+    object_lock = headers.get("x-amz-bucket-object-lock-enabled", "").lower() == "true"
     refuse_unsupported(headers)
     ownership = headers.get("x-amz-object-ownership")
     if ownership is not None and ownership not in _OWNERSHIPS:
@@ -54,7 +53,9 @@ async def create_bucket(context: Context, request: Request) -> Response:
             pairs = [(tag.raw("Key") or "", tag.raw("Value") or "") for tag in tags.all("Tag")]
             documents["tagging"] = check(pairs, BUCKET_TAG_COUNT_MAX)
     try:
-        await context.in_thread(context.store.create_bucket, request.bucket, documents=documents or None)
+        await context.in_thread(
+            context.store.create_bucket, request.bucket, documents=documents or None, object_lock=object_lock
+        )
     except AlreadyExistsError:
         raise S3Error("BucketAlreadyOwnedByYou", BucketName=request.bucket) from None
     except InvalidInputError as error:

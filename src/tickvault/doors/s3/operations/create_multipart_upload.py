@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from tickvault.doors.s3 import xml
 from tickvault.doors.s3.context import Context
+from tickvault.doors.s3.errors import S3Error
 from tickvault.doors.s3.message import Request, Response
 from tickvault.doors.s3.multipart_checksums import upload_checksum
 from tickvault.doors.s3.operations.put_object import write_options
@@ -20,6 +21,8 @@ async def create_multipart_upload(context: Context, request: Request) -> Respons
     bucket = context.bucket(request.bucket)
     algorithm, kind = upload_checksum(request.headers)
     options = write_options(request)
+    if "lock" in options and bucket.info.object_lock is None:
+        raise S3Error("InvalidRequest", "Bucket is missing Object Lock Configuration", BucketName=request.bucket)
     options.pop("if_match", None)
     options.pop("if_none_match", None)
     upload = await context.in_thread(

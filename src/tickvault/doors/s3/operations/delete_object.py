@@ -12,6 +12,7 @@ from tickvault.doors.s3.commit import async_commit
 from tickvault.doors.s3.conditions import bare_etag
 from tickvault.doors.s3.context import Context
 from tickvault.doors.s3.errors import S3Error, not_implemented
+from tickvault.doors.s3.lock_headers import bypasses_governance
 from tickvault.doors.s3.message import Request, Response
 from tickvault.doors.s3.operations.get_object import requested_version
 from tickvault.errors import NotFoundError
@@ -28,7 +29,9 @@ async def delete_object(context: Context, request: Request) -> Response:
             raise not_implemented(f"Header {name} on DeleteObject")
     if if_match is not None:
         if_match = "*" if if_match.strip() == "*" else bare_etag(if_match)
-    operation = bucket.delete_operation(request.key, version_id=version_id, if_match=if_match)
+    operation = bucket.delete_operation(
+        request.key, version_id=version_id, if_match=if_match, bypass_governance=bypasses_governance(headers)
+    )
     try:
         result = await async_commit(context.store, operation)
     except NotFoundError:

@@ -14,6 +14,7 @@ from tickvault.doors.s3 import checksums, xml
 from tickvault.doors.s3.conditions import bare_etag
 from tickvault.doors.s3.context import KEY_SIZE_MAX, Context
 from tickvault.doors.s3.errors import S3Error, as_s3_error, not_implemented
+from tickvault.doors.s3.lock_headers import bypasses_governance
 from tickvault.doors.s3.message import Request, Response
 from tickvault.doors.s3.request_document import read_required
 from tickvault.errors import TickVaultError
@@ -41,7 +42,7 @@ async def delete_objects(context: Context, request: Request) -> Response:
     entries = [_entry(element) for element in root.all("Object")]
     if not 1 <= len(entries) <= KEY_COUNT_MAX:
         raise S3Error("MalformedXML")
-    results = await context.in_thread(_delete_all, bucket, entries)
+    results = await context.in_thread(_delete_all, bucket, entries, bypasses_governance(headers))
     versioned = bucket.info.versioning != "off"
     content = []
     for entry, result in zip(entries, results, strict=True):
@@ -69,7 +70,7 @@ def _entry(element: xml.Element) -> _Entry:
     return _Entry(key, element.value("VersionId") or None, if_match)
 
 
-def _delete_all(bucket: Bucket, entries: list[_Entry]) -> list[DeleteResult | TickVaultError | S3Error]:
+def _delete_all(bucket: Bucket, entries: list[_Entry], bypass: bool) -> list[DeleteResult | TickVaultError | S3Error]:
     """Delete in one commit what has no condition, the rest one by one; results in the order of `entries`."""
     results: list[DeleteResult | TickVaultError | S3Error | None] = [None] * len(entries)
     plain: list[int] = []
@@ -79,13 +80,15 @@ def _delete_all(bucket: Bucket, entries: list[_Entry]) -> list[DeleteResult | Ti
         elif entry.if_match is None:
             plain.append(position)
     if plain:
-        done = bucket.delete_many([(entries[i].key, entries[i].version_id) for i in plain])
+        done = bucket.delete_many([(entries[i].key, entries[i].version_id) for i in plain], bypass_governance=bypass)
         for position, result in zip(plain, done, strict=True):
             results[position] = result
     for position, entry in enumerate(entries):
         if results[position] is None:
             try:
-                results[position] = bucket.delete(entry.key, version_id=entry.version_id, if_match=entry.if_match)
+                results[position] = bucket.delete(
+                    entry.key, version_id=entry.version_id, if_match=entry.if_match, bypass_governance=bypass
+                )
             except TickVaultError as error:
                 results[position] = error
     return [result for result in results if result is not None]

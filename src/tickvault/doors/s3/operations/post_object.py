@@ -17,6 +17,7 @@ from tickvault.doors.s3.context import KEY_SIZE_MAX, PUT_SIZE_MAX, Context
 from tickvault.doors.s3.digests import DEFAULT_ALGORITHM
 from tickvault.doors.s3.errors import S3Error
 from tickvault.doors.s3.form_data import Form, boundary_of
+from tickvault.doors.s3.lock_headers import asked_lock
 from tickvault.doors.s3.message import Request, Response
 from tickvault.doors.s3.object_headers import stored_headers, to_wire
 from tickvault.doors.s3.operations.put_object import written_headers
@@ -47,9 +48,12 @@ async def post_object(context: Context, request: Request) -> Response:
     if len(key.encode()) > KEY_SIZE_MAX:
         raise S3Error("KeyTooLongError", Size=len(key.encode()), MaxSizeAllowed=KEY_SIZE_MAX)
     bucket = context.bucket(request.bucket)
+    options = _options(fields)
+    if "lock" in options and bucket.info.object_lock is None:
+        raise S3Error("InvalidRequest", "Bucket is missing Object Lock Configuration", BucketName=request.bucket)
     expected = _announced(fields)
     algorithm = next(iter(expected), DEFAULT_ALGORITHM)
-    writer = await context.in_thread(bucket.open_writer, key, None, **_options(fields))
+    writer = await context.in_thread(bucket.open_writer, key, None, **options)
     sink = Sink(writer, (algorithm,))
     try:
         size = await pour(context, form.file(), sink, grant.size_max)
@@ -87,6 +91,9 @@ def _options(fields: dict[str, str]) -> dict[str, Any]:
     options: dict[str, Any] = {"content_type": content_type, "metadata": metadata, "headers": kept}
     if fields.get("tagging"):
         options["tags"] = from_element(parsed(fields["tagging"].encode(), "Tagging"))
+    lock = asked_lock(headers)
+    if lock is not None:
+        options["lock"] = lock
     return options
 
 

@@ -8,7 +8,7 @@ Source: Amazon S3 API Reference, PutObject.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Mapping
 from functools import partial
 from typing import Any
 
@@ -18,6 +18,7 @@ from tickvault.doors.s3.conditions import write_conditions
 from tickvault.doors.s3.context import PUT_SIZE_MAX, Context
 from tickvault.doors.s3.digests import DEFAULT_ALGORITHM, announced_algorithm, etag_of_content_md5
 from tickvault.doors.s3.errors import S3Error
+from tickvault.doors.s3.lock_headers import asked_lock, check_digest_sent
 from tickvault.doors.s3.message import Deferred, Outcome, Request, Response
 from tickvault.doors.s3.object_headers import stored_headers
 from tickvault.doors.s3.tag_sets import from_header
@@ -32,6 +33,7 @@ def put_object(context: Context, request: Request) -> Deferred | Awaitable[Respo
     bucket, settings = context.find_bucket(request.bucket)
     length = body_length(request)
     options = write_options(request)
+    check_lockable(settings, request, options)
     body = request.body
     if not body.complete or length > context.store.inline_size_max:
         return _put_streamed(context, bucket, request, length, options)
@@ -54,9 +56,10 @@ def check_put_object(context: Context, request: Request) -> None:
 
     What it says of conditions is of now; the commit decides.
     """
-    bucket, _ = context.find_bucket(request.bucket)
+    bucket, settings = context.find_bucket(request.bucket)
     body_length(request)
     options = write_options(request)
+    check_lockable(settings, request, options)
     if_match = options.get("if_match")
     if if_match is None and options.get("if_none_match") is None:
         return
@@ -71,6 +74,15 @@ def check_put_object(context: Context, request: Request) -> None:
     # No reader means an object that is not in memory: it is there, and its tag is not worth a wait for the disk.
     if if_match is None or (reader is not None and if_match not in ("*", reader.info.etag)):
         raise S3Error("PreconditionFailed")
+
+
+def check_lockable(settings: BucketInfo, request: Request, options: Mapping[str, Any]) -> None:
+    """Refuse a lock in a bucket that has none, and one without a digest of the body."""
+    if "lock" not in options:
+        return
+    if settings.object_lock is None:
+        raise S3Error("InvalidRequest", "Bucket is missing Object Lock Configuration", BucketName=request.bucket)
+    check_digest_sent(request.headers)
 
 
 def _written(context: Context, settings: BucketInfo, request: Request, outcome: Outcome) -> Response:
@@ -121,6 +133,9 @@ def write_options(request: Request) -> dict[str, Any]:
     tagging = headers.get("x-amz-tagging")
     if tagging:
         options["tags"] = from_header(tagging)
+    lock = asked_lock(headers)
+    if lock is not None:
+        options["lock"] = lock
     if "if-match" in headers or "if-none-match" in headers:
         options["if_match"], options["if_none_match"] = write_conditions(headers)
     return options

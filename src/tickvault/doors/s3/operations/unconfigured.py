@@ -16,7 +16,6 @@ from tickvault.doors.s3.message import Request, Response
 #: Subresource -> code of S3 for a bucket where nothing is configured. GetBucketEncryption and the like.
 UNCONFIGURED = {
     "encryption": "ServerSideEncryptionConfigurationNotFoundError",
-    "object-lock": "ObjectLockConfigurationNotFoundError",
     "ownershipControls": "OwnershipControlsNotFoundError",
     "policy": "NoSuchBucketPolicy",
     "policyStatus": "NoSuchBucketPolicy",
@@ -34,7 +33,6 @@ SUBRESOURCES = frozenset(
         "abac",
         "accelerate",
         "annotation",
-        "legal-hold",
         "logging",
         "metadataAnnotationTable",
         "metadataConfiguration",
@@ -45,7 +43,6 @@ SUBRESOURCES = frozenset(
         "renameObject",
         "requestPayment",
         "restore",
-        "retention",
         "select",
         "select-type",
         "session",
@@ -62,14 +59,6 @@ def unconfigured_bucket(context: Context, request: Request) -> Response:
             raise S3Error(UNCONFIGURED[name], BucketName=request.bucket)
         if name in BY_ID and "id" in request.query:
             raise S3Error("NoSuchConfiguration", BucketName=request.bucket)
-    raise _unknown(request)
-
-
-def unconfigured_object(context: Context, request: Request) -> Response:
-    """Answer a read of an object's lock, which no bucket here has."""
-    context.bucket(request.bucket)
-    if "retention" in request.query or "legal-hold" in request.query:
-        raise S3Error("InvalidRequest", "Bucket is missing Object Lock Configuration", BucketName=request.bucket)
     raise _unknown(request)
 
 
