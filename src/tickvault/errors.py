@@ -77,6 +77,10 @@ class LockedError(TickVaultError):
 
     lock: object = None
     """The lock that keeps the version (`objects.lock.retention.ObjectLock`), where it is a version's."""
+    where: tuple[str, str, str] = ("", "", "")
+    """Bucket, key and version id, where it is a version's."""
+    action: str = ""
+    """S3's name of what was refused."""
 
 
 class AccessDeniedError(TickVaultError):

@@ -7,20 +7,28 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Self
 
+from tickvault.audit.actor import Actor, process_actor
+from tickvault.audit.auditor import FOLDER as AUDIT_FOLDER
+from tickvault.audit.auditor import Auditor
+from tickvault.audit.record import Category
 from tickvault.engine.backup import BackupReport, backup
 from tickvault.engine.backup import restore as _restore
 from tickvault.engine.compaction import CompactionReport, compact
 from tickvault.engine.engine import Progress
 from tickvault.engine.scrub import ScrubReport, scrub
-from tickvault.errors import AlreadyExistsError, BucketNotFoundError, ClosedError, InvalidInputError
+from tickvault.errors import AlreadyExistsError, BucketNotFoundError, ClosedError, InvalidInputError, TickVaultError
 from tickvault.objects.bucket import Bucket
+from tickvault.objects.encryption.keyring_copy import copy_keyring
 from tickvault.objects.model import BucketInfo, Durability
 from tickvault.objects.store import ObjectStore, open_store
 
 if TYPE_CHECKING:
     from tickvault.market.library import Library
+    from tickvault.objects.reconciling import ReconcileReport
+    from tickvault.security.identity import Identities
 
 _LIBRARY_PREFIX = "library-"
 _LIBRARY_NAME = re.compile("[a-z0-9]([a-z0-9-]{0,48}[a-z0-9])?")
@@ -34,6 +42,7 @@ class Vault:
         self.path = store.path
         self._open = True
         self._libraries: dict[str, Library] = {}
+        self._identities: Identities | None = None
 
     def __enter__(self) -> Self:
         """Return the vault."""
@@ -64,6 +73,7 @@ class Vault:
         durability: Durability = "strict",
         object_lock: bool = False,
         retention: str | tuple[str, int] | None = None,
+        encryption: str | Mapping[str, Any] | None = None,
     ) -> Bucket:
         """Make a bucket.
 
@@ -80,9 +90,17 @@ class Vault:
         retention : str or (str, int), optional
             How long each new version is kept: a preset (``"sec-17a-4"``, ``"cftc-1.31"``, ``"mifid-ii"``,
             ``"cn-securities"``) or (mode, days), as ``("COMPLIANCE", 365)``; implies `object_lock`.
+        encryption : str or mapping, optional
+            What new versions are encrypted with at rest: a suite (``"aes-256-gcm"``, ``"sm4-gcm"``), or a mapping with
+            ``suite`` and ``key``, the id of a key of the vault's key service.
         """
         return self.store.create_bucket(
-            name, versioning=versioning, durability=durability, object_lock=object_lock, retention=retention
+            name,
+            versioning=versioning,
+            durability=durability,
+            object_lock=object_lock,
+            retention=retention,
+            encryption=encryption,
         )
 
     def bucket(self, name: str) -> Bucket:
@@ -102,6 +120,27 @@ class Vault:
     def buckets(self) -> list[BucketInfo]:
         """Return all buckets, by name."""
         return self.store.list_buckets()
+
+    def as_identity(self, identity: str, *, session_token: str | None = None) -> Vault:
+        """Return this vault as an identity has it: every verb asks first, and is in the audit trail as theirs.
+
+        Parameters
+        ----------
+        identity : str
+            An access key, or the ARN of a user, a role or a service account.
+        session_token : str, optional
+            Of temporary credentials.
+
+        Raises
+        ------
+        AccessDeniedError
+            There is no such identity, it was disabled, or it has expired.
+        """
+        from tickvault.authorized import AuthorizedVault
+        from tickvault.objects.authority import Authority
+
+        authority = Authority(self.store, identity, session_token)
+        return AuthorizedVault(open_store(self.path, create=False), authority)
 
     # -- market data
 
@@ -171,23 +210,71 @@ class Vault:
             from tickvault.market.journal.verifying import verify_journals
 
             report.journal_rows, report.damaged_journals = verify_journals(self.path, self.store.engine.host)
+        self._note("Verify", sound=str(report.sound).lower(), healed=str(report.healed))
         return report
 
+    def _note(self, action: str, **detail: str) -> None:
+        """Have the audit trail tell that somebody ran maintenance."""
+        self.store.auditor.record(self._actor(), Category.SYSTEM, action=action, detail=detail)
+
+    def _actor(self) -> Actor:
+        return process_actor()
+
+    @property
+    def identities(self) -> Identities:
+        """Users, groups, roles, policies and access keys: ``create_user("alice")``, ``create_access_key("alice")``."""
+        if self._identities is None:
+            from tickvault.objects.identities import open_identities
+            from tickvault.security.credentials import has_credentials, load_or_create
+
+            root = load_or_create(self.path) if has_credentials(self.path) else None
+            self._identities = open_identities(self.store, root=root)
+        return self._identities
+
+    @property
+    def audit(self) -> Auditor:
+        """The audit trail: ``verify()``, ``query(…)``, ``export(path)``, ``head()``."""
+        return self.store.auditor
+
+    def reconcile(self, *, everything: bool = False, progress: Progress | None = None) -> ReconcileReport:
+        """Hold the stored versions against what the audit trail says was written; verify the trail first.
+
+        Parameters
+        ----------
+        everything : bool
+            All buckets; otherwise those with object lock.
+        """
+        from tickvault.objects.reconciling import reconcile
+
+        return reconcile(self.store, self.audit.query(), everything=everything, progress=progress)
+
     def compact(self, *, dead_ratio_min: float = 0.3, progress: Progress | None = None) -> CompactionReport:
-        """Free the space of what was deleted or overwritten."""
-        return compact(self.store.engine, dead_ratio_min=dead_ratio_min, progress=progress)
+        """Free the space of what was deleted or overwritten; what the audit trail has not read yet stays."""
+        try:
+            self.audit.catch_up()
+        except TickVaultError:
+            pass  # what the trail cannot be told is held back, and the report says so
+        report = compact(self.store.engine, dead_ratio_min=dead_ratio_min, progress=progress)
+        self._note("Compact", segments_retired=str(report.segments_retired), bytes_freed=str(report.bytes_freed))
+        return report
 
     def backup(self, destination: str | os.PathLike[str], *, progress: Progress | None = None) -> BackupReport:
         """Copy the vault as of now into a folder; into an earlier backup of it, only what is new.
 
         Live rows come along: journals are copied first, so that rows that become files of columns meanwhile are in the
-        backup in one form or the other.
+        backup in one form or the other. So does the sealed keyring; the key file or passphrase that opens it does not.
         """
+        from tickvault.audit.backup import backup_trail
         from tickvault.market.journal.backup import backup_journals
 
         journals = backup_journals(self.path, os.fspath(destination))
+        self.audit.catch_up()
         report = backup(self.store.engine, os.fspath(destination), progress=progress)
         journals()
+        # After the segments: the trail in a backup may know more than they do, and never less.
+        backup_trail(self.audit.folder, os.path.join(os.fspath(destination), AUDIT_FOLDER))
+        copy_keyring(self.path, os.fspath(destination))
+        self._note("Backup", destination=os.path.abspath(os.fspath(destination)), sequence=str(report.sequence))
         return report
 
     def bucket_names(self) -> dict[int, str]:
@@ -195,7 +282,9 @@ class Vault:
         return {info.bucket_id: info.name for info in self.store.list_buckets()}
 
 
-def open(path: str | os.PathLike[str] = "data", *, create: bool = True, **options: Any) -> Vault:  # noqa: A001
+def open(  # noqa: A001
+    path: str | os.PathLike[str] = "data", *, create: bool = True, identity: str | None = None, **options: Any
+) -> Vault:
     """Open the vault in a folder.
 
     Parameters
@@ -204,6 +293,8 @@ def open(path: str | os.PathLike[str] = "data", *, create: bool = True, **option
         The vault's folder.
     create : bool
         Make the vault if it is missing (the default); otherwise raise `NotFoundError`.
+    identity : str, optional
+        Use it as somebody: an access key, or the ARN of a user, a role or a service account; see `Vault.as_identity`.
 
     Returns
     -------
@@ -219,14 +310,20 @@ def open(path: str | os.PathLike[str] = "data", *, create: bool = True, **option
     ...     bytes(raw.get("ES/1"))
     b'tick'
     """
-    return Vault(open_store(path, create=create, **options))
+    opened = Vault(open_store(path, create=create, **options))
+    if identity is None:
+        return opened
+    with opened:
+        return opened.as_identity(identity)
 
 
 def rebuild_index(path: str | os.PathLike[str], *, progress: Progress | None = None) -> int:
     """Throw the index away, build it from the segments, and return how many records were read."""
     store = open_store(path, create=False, rebuild=True, progress=progress)
     try:
-        return store.engine.report.records
+        records = store.engine.report.records
+        store.auditor.record(process_actor(), Category.SYSTEM, action="RebuildIndex", detail={"records": str(records)})
+        return records
     finally:
         store.close()
 
@@ -235,9 +332,15 @@ def restore(
     source: str | os.PathLike[str], destination: str | os.PathLike[str], *, progress: Progress | None = None
 ) -> BackupReport:
     """Make a vault in an empty folder from a backup, and build its index."""
+    from tickvault.audit.backup import restore_trail
     from tickvault.market.journal.backup import restore_journals
 
     report = _restore(os.fspath(source), os.fspath(destination), progress=progress)
     restore_journals(os.fspath(source), os.fspath(destination))
-    open_store(destination, create=False).close()
+    restore_trail(os.path.join(os.fspath(source), AUDIT_FOLDER), os.path.join(os.fspath(destination), AUDIT_FOLDER))
+    copy_keyring(os.fspath(source), os.fspath(destination))
+    store = open_store(destination, create=False)
+    detail = {"source": os.path.abspath(os.fspath(source)), "sequence": str(report.sequence)}
+    store.auditor.record(process_actor(), Category.SYSTEM, action="Restore", detail=detail)
+    store.close()
     return report

@@ -9,10 +9,12 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from functools import partial
 from types import TracebackType
 
 from tickvault.doors.s3.server import Endpoint, serve
 from tickvault.errors import TickVaultError
+from tickvault.objects.store import open_store
 from tickvault.security.credentials import load_or_create
 
 _STOP_SECONDS_MAX = 20.0
@@ -27,6 +29,8 @@ class ServedVault:
         Folder of the vault.
     worker_count : int
         Processes that answer.
+    audit : bool
+        False leaves the audit trail out, to measure what it costs.
 
     Attributes
     ----------
@@ -35,8 +39,9 @@ class ServedVault:
     access_key, secret_key : str
     """
 
-    def __init__(self, path: str, *, worker_count: int) -> None:
+    def __init__(self, path: str, *, worker_count: int, audit: bool = True) -> None:
         self._path = path
+        self._audit = audit
         self._worker_count = worker_count
         self._process: subprocess.Popen[str] | None = None
         self.port = 0
@@ -52,6 +57,7 @@ class ServedVault:
         found = load_or_create(self._path)
         self.access_key, self.secret_key = found.access_key, found.secret_key
         command = [sys.executable, "-m", "tickvault.bench.served", self._path, str(self._worker_count)]
+        command += [] if self._audit else ["unaudited"]
         self._process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
@@ -81,7 +87,8 @@ def main() -> None:
     def tell(endpoint: Endpoint) -> None:
         print(json.dumps({"port": endpoint.port}), flush=True)
 
-    serve(sys.argv[1], host="127.0.0.1", port=0, workers=int(sys.argv[2]), on_ready=tell)
+    opener = partial(open_store, audit=sys.argv[3:] != ["unaudited"])
+    serve(sys.argv[1], host="127.0.0.1", port=0, workers=int(sys.argv[2]), on_ready=tell, open_store=opener)
 
 
 if __name__ == "__main__":

@@ -67,7 +67,7 @@ class VaultCommands:
 
     def open_vault(self, message: Message) -> Message:
         """Open the vault; `name` keeps the keys that this process writes apart from those of others."""
-        self._store = open_store(message["path"])
+        self._store = open_store(message["path"], audit=message.get("audit", True))
         name = message["name"]
         self._new_keys = (new_key(name, number) for number in itertools.count())
         return {}
@@ -75,7 +75,7 @@ class VaultCommands:
     def create_bucket(self, message: Message) -> Message:
         """Make a bucket."""
         assert self._store is not None
-        self._store.create_bucket(message["bucket"], durability=message["durability"])
+        self._store.create_bucket(message["bucket"], durability=message["durability"], **message.get("options", {}))
         return {}
 
     def use_bucket(self, message: Message) -> Message:

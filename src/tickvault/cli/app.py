@@ -16,6 +16,7 @@ import click
 
 from tickvault._version import __version__
 from tickvault.cli import interrupts, terminal
+from tickvault.cli.audit import audit
 from tickvault.cli.backup import backup
 from tickvault.cli.bench import bench
 from tickvault.cli.bucket import bucket
@@ -23,8 +24,12 @@ from tickvault.cli.compact import compact
 from tickvault.cli.cp import cp
 from tickvault.cli.demo import demo
 from tickvault.cli.get import get
+from tickvault.cli.hold import hold
+from tickvault.cli.iam import iam
 from tickvault.cli.ingest import ingest
+from tickvault.cli.keys import keys
 from tickvault.cli.lifecycle import lifecycle
+from tickvault.cli.lock import lock
 from tickvault.cli.ls import ls
 from tickvault.cli.options import help_without_command
 from tickvault.cli.put import put
@@ -33,6 +38,7 @@ from tickvault.cli.read import read
 from tickvault.cli.rebuild_index import rebuild_index
 from tickvault.cli.restore import restore
 from tickvault.cli.rm import rm
+from tickvault.cli.security import security
 from tickvault.cli.serve import serve
 from tickvault.cli.simulate import simulate
 from tickvault.cli.stat import stat
@@ -158,6 +164,9 @@ for _command in (
     stat,
     rm,
     cp,
+    lock,
+    hold,
+    iam,
     ingest,
     read,
     symbols,
@@ -171,6 +180,9 @@ for _command in (
     backup,
     restore,
     lifecycle,
+    audit,
+    keys,
+    security,
     bench,
     version,
 ):

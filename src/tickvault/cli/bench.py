@@ -82,6 +82,24 @@ def s3(folder: str | None, quick: bool, as_json: bool) -> None:
 
 
 @bench.command()
+@_bench_options
+def security(folder: str | None, quick: bool, as_json: bool) -> None:
+    """Measure what audit, encryption and policies cost.
+
+    Audit records chained and verified, reads and writes with the trail and without, encrypted reads, ciphers
+    against the bare library, policy decisions.
+
+    \b
+    Examples:
+      tickvault bench security --quick
+      tickvault bench security --json
+    """
+    from tickvault.bench.security import run_security
+
+    _report(run_security, folder, quick, as_json)
+
+
+@bench.command()
 @click.option(
     "--data",
     metavar="DIR",

@@ -12,6 +12,8 @@ import click
 from tickvault.cli import terminal
 from tickvault.cli.options import help_without_command, json_option, open_vault, vault_option
 from tickvault.cli.records import bucket_record
+from tickvault.cli.retention import parse_retention
+from tickvault.errors import InvalidInputError
 
 if TYPE_CHECKING:
     from tickvault.objects.bucket import Bucket
@@ -42,10 +44,29 @@ def bucket(context: click.Context) -> None:
     show_default=True,
     help="strict: on disk before the command returns; relaxed: soon after.",
 )
+@click.option("--object-lock", is_flag=True, help="Versions may be locked; cannot be turned off, and keeps versions.")
+@click.option(
+    "--retention",
+    metavar="PRESET|MODE:DAYS",
+    help="How new versions are kept, such as sec-17a-4 or COMPLIANCE:365; implies --object-lock.",
+)
+@click.option(
+    "--encryption", type=click.Choice(["aes-256-gcm", "sm4-gcm"]), help="Encrypt new versions at rest with this suite."
+)
+@click.option("--key", "key_id", metavar="ID", help="The key for --encryption; the vault's own by default.")
 @vault_option
 @json_option
 def create(
-    *, name: str, versioning: bool, durability: Literal["strict", "relaxed"], vault_dir: str, as_json: bool
+    *,
+    name: str,
+    versioning: bool,
+    durability: Literal["strict", "relaxed"],
+    object_lock: bool,
+    retention: str | None,
+    encryption: str | None,
+    key_id: str | None,
+    vault_dir: str,
+    as_json: bool,
 ) -> None:
     """Create a bucket, and the vault if there is none yet.
 
@@ -55,9 +76,22 @@ def create(
     Examples:
       tickvault bucket create raw
       tickvault bucket create journal --versioning --durability strict
+      tickvault bucket create orders --retention sec-17a-4
+      tickvault bucket create secret --encryption aes-256-gcm
     """
+    default = None if retention is None else parse_retention(retention)
+    if key_id is not None and encryption is None:
+        raise InvalidInputError("bucket create: --key needs --encryption, the suite that bodies are encrypted with")
+    asked = None if encryption is None else {"suite": encryption, "key": key_id}
     with open_vault(vault_dir, create=True) as vault:
-        made = vault.store.create_bucket(name, versioning=versioning, durability=durability)
+        made = vault.store.create_bucket(
+            name,
+            versioning=versioning,
+            durability=durability,
+            object_lock=object_lock,
+            retention=default,
+            encryption=asked,
+        )
         if as_json:
             terminal.answer_json(bucket_record(made.info))
         terminal.say(f"created bucket {name} in {vault_dir}")
@@ -112,7 +146,8 @@ def list_buckets(vault: Vault, *, is_long: bool, as_json: bool) -> None:
             terminal.answer_json(bucket_record(info))
         elif is_long:
             settings = f"{info.durability}, versioning {info.versioning}"
-            terminal.answer(f"{terminal.format_time(info.created_ns)}  {settings:<27}  {info.name}")
+            settings += ", locked" if info.object_lock is not None else ""
+            terminal.answer(f"{terminal.format_time(info.created_ns)}  {settings:<35}  {info.name}")
         else:
             terminal.answer(info.name)
 

@@ -71,7 +71,9 @@ def open_vault(vault_dir: str, *, create: bool = False) -> Iterator[Vault]:
     """Open the vault of a command; only `bucket create`, `demo`, `ingest` and `simulate` make a missing one."""
     with interrupts.ending_at_once():
         from tickvault import vault
+        from tickvault.audit.actor import set_process_door
 
+    set_process_door("cli")
     try:
         with OpeningWatch():
             opened = vault.open(vault_dir, create=create)
@@ -86,7 +88,10 @@ def open_vault(vault_dir: str, *, create: bool = False) -> Iterator[Vault]:
             # Recovery walks around damage; a listing that lacks what it walked around must not look complete.
             places = terminal.count(len(damage), "damaged place")
             terminal.say(f"warning: recovery found {places} in {vault_dir}; run: tickvault verify --vault {vault_dir}")
-        yield opened
+        try:
+            yield opened
+        finally:
+            set_process_door("embedded")
 
 
 def parse_pairs(pairs: Iterable[str], option: str) -> dict[str, str]:

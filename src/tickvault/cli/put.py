@@ -16,8 +16,10 @@ from tickvault.cli import terminal
 from tickvault.cli.options import json_option, open_vault, parse_pairs, recursive_option, vault_option
 from tickvault.cli.places import Place, parse_place
 from tickvault.cli.records import object_record
+from tickvault.cli.retention import mode_option, parse_until
 from tickvault.cli.transfer import LocalFile, PutOptions, Uploader, files_below, local_file
 from tickvault.errors import InvalidInputError, NotFoundError
+from tickvault.objects.lock.retention import requested_lock
 from tickvault.objects.model import ObjectInfo
 
 
@@ -30,6 +32,9 @@ from tickvault.objects.model import ObjectInfo
 @click.option("--tag", "tags", metavar="NAME=VALUE", multiple=True, help="Object tag; may be repeated, up to 10.")
 @click.option("--if-match", metavar="ETAG", help="Store only over the object with this etag.")
 @click.option("--if-none-match", metavar="ETAG|*", help="'*': store only if no object has this key.")
+@mode_option("--retention-mode", help_text="Keep the version, with --retain-until; the bucket needs object lock.")
+@click.option("--retain-until", metavar="TIME", help="Until when: 2031-01-01T00:00:00Z, or a date: to the day's end.")
+@click.option("--legal-hold", is_flag=True, help="Keep the version until the hold is released.")
 @vault_option
 @json_option
 def put(
@@ -42,6 +47,9 @@ def put(
     tags: tuple[str, ...],
     if_match: str | None,
     if_none_match: str | None,
+    retention_mode: str | None,
+    retain_until: str | None,
+    legal_hold: bool,
     vault_dir: str,
     as_json: bool,
 ) -> None:
@@ -58,6 +66,7 @@ def put(
       tickvault put --recursive capture/ raw/capture/
       pg_dump trades | tickvault put - raw/dumps/trades.sql
       tickvault put lock raw/lock --if-none-match '*'
+      tickvault put orders.csv orders/1 --retention-mode COMPLIANCE --retain-until 2032-01-01
     """
     place = parse_place(destination)
     _refuse_swapped(sources, destination)
@@ -67,6 +76,11 @@ def put(
         parse_pairs(tags, "--tag") or None,
         if_match,
         if_none_match,
+        requested_lock(
+            retention_mode,
+            None if retain_until is None else parse_until(retain_until, "--retain-until"),
+            legal_hold,
+        ),
     )
     with open_vault(vault_dir) as vault, terminal.Progress("put") as progress:
         bucket = vault.store.bucket(place.bucket)

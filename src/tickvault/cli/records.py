@@ -10,6 +10,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
+from tickvault.cli.retention import default_record
 from tickvault.objects.model import BucketInfo, DeleteResult, ObjectInfo
 
 
@@ -38,6 +39,28 @@ def object_detail(bucket: str, info: ObjectInfo, tags: Mapping[str, str]) -> dic
         "checksums": dict(info.checksums),
         "checksum_type": info.checksum_type,
         "part_sizes": list(info.part_sizes),
+        **_lock(info),
+        "encryption": _encryption(info),
+    }
+
+
+def _encryption(info: ObjectInfo) -> dict[str, Any] | None:
+    found = info.encryption
+    if found is None:
+        return None
+    return {"mode": found.mode, "suite": found.suite, "key": found.key_id, "key_version": found.key_version or None}
+
+
+def object_lock_record(bucket: str, info: ObjectInfo) -> dict[str, Any]:
+    """Return what keeps a version."""
+    return {"bucket": bucket, "key": info.key, "version_id": info.version_id, **_lock(info)}
+
+
+def _lock(info: ObjectInfo) -> dict[str, Any]:
+    return {
+        "retention_mode": info.retention_mode,
+        "retain_until_ns": info.retain_until_ns or None,
+        "legal_hold": info.legal_hold,
     }
 
 
@@ -49,6 +72,9 @@ def bucket_record(info: BucketInfo) -> dict[str, Any]:
         "durability": info.durability,
         "created_ns": info.created_ns,
         "documents": sorted(info.documents),
+        "object_lock": info.object_lock is not None,
+        "retention": default_record(info.object_lock),
+        "encryption": None if info.encryption is None else info.encryption.document(),
     }
 
 

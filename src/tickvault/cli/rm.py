@@ -31,6 +31,7 @@ _BATCH_SIZE = 1000
 @version_id_option
 @click.option("--versions", is_flag=True, help="With --recursive: destroy every version and delete marker too.")
 @click.option("-f", "--force", is_flag=True, help="An object that is not there is no error.")
+@click.option("--bypass-governance", is_flag=True, help="Destroy versions that GOVERNANCE retains, too.")
 @click.option("-n", "--dry-run", is_flag=True, help="Print what would be removed, and remove nothing.")
 @vault_option
 @json_option
@@ -41,6 +42,7 @@ def rm(
     version_id: str | None,
     versions: bool,
     force: bool,
+    bypass_governance: bool,
     dry_run: bool,
     vault_dir: str,
     as_json: bool,
@@ -48,7 +50,8 @@ def rm(
     """Remove objects.
 
     In a bucket with versioning the object gets a delete marker and its versions stay; --version-id destroys
-    one version, --recursive --versions all of them.
+    one version, --recursive --versions all of them. A version under a retention or a legal hold is refused with exit
+    status 6; --bypass-governance lifts GOVERNANCE retentions, and nothing else.
 
     \b
     Examples:
@@ -67,7 +70,9 @@ def rm(
             place = parse_place(text) if recursive else parse_object(text)
             bucket = vault.store.bucket(place.bucket)
             targets = _targets(bucket, place, version_id, recursive=recursive, versions=versions)
-            for result in _remove(bucket, targets, strict=not (force or recursive), dry_run=dry_run):
+            for result in _remove(
+                bucket, targets, strict=not (force or recursive), dry_run=dry_run, bypass=bypass_governance
+            ):
                 removed += 1
                 progress(removed, 0, "objects")
                 if as_json:
@@ -100,7 +105,9 @@ def _targets(
         yield from ((entry.key, None) for entry in bucket.list(place.key) if not isinstance(entry, str))
 
 
-def _remove(bucket: Bucket, targets: Iterator[Target], *, strict: bool, dry_run: bool) -> Iterator[DeleteResult]:
+def _remove(
+    bucket: Bucket, targets: Iterator[Target], *, strict: bool, dry_run: bool, bypass: bool
+) -> Iterator[DeleteResult]:
     while batch := list(islice(targets, _BATCH_SIZE)):
         if strict:
             for key, version_id in batch:
@@ -109,7 +116,7 @@ def _remove(bucket: Bucket, targets: Iterator[Target], *, strict: bool, dry_run:
             for key, version_id in batch:
                 yield DeleteResult(key, version_id, delete_marker=False, existed=True)
             continue
-        for result in bucket.delete_many(batch):
+        for result in bucket.delete_many(batch, bypass_governance=bypass):
             if not isinstance(result, DeleteResult):
                 raise result
             if strict and not result.existed:  # gone since it was looked for

@@ -67,7 +67,9 @@ def listening_options(command: F) -> F:
     help="Region that buckets report.",
 )
 @click.option(
-    "--allow-anonymous", is_flag=True, help="Answer unsigned requests too, as far as canned ACLs let everybody read."
+    "--allow-anonymous",
+    is_flag=True,
+    help="Answer unsigned requests too, as far as bucket policies and canned ACLs open it.",
 )
 @json_option
 def serve(

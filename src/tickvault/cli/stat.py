@@ -24,7 +24,8 @@ from tickvault.cli.records import bucket_record, object_detail
 def stat(place: str, version_id: str | None, vault_dir: str, as_json: bool) -> None:
     """Show all that is known of an object or a bucket.
 
-    Of an object: size, etag, version, metadata, tags and checksums. Of a bucket: its settings. Reads no body.
+    Of an object: size, etag, version, metadata, tags, checksums, retention and legal hold. Of a bucket: its settings.
+    Reads no body.
 
     \b
     Examples:
@@ -59,7 +60,7 @@ def _rows(record: Mapping[str, Any]) -> list[tuple[str, str]]:
             exact = terminal.count(value, "byte")
             rows.append((name, exact if value < 1024 else f"{exact} ({terminal.format_size(value)})"))
         elif isinstance(value, Mapping):
-            rows.extend((f"{name}.{key}", str(item)) for key, item in value.items())
+            rows.extend((f"{name}.{key}", str(item)) for key, item in value.items() if item is not None)
         elif isinstance(value, bool):
             rows.append((name, "yes"))
         elif isinstance(value, list):

@@ -22,6 +22,7 @@ from tickvault.errors import InvalidInputError, NotFoundError
 if TYPE_CHECKING:
     from tickvault.engine.commit import Operation
     from tickvault.objects.bucket import Bucket
+    from tickvault.objects.lock.retention import ObjectLock
     from tickvault.objects.model import ObjectInfo
 
 #: Uploads of small bodies in flight at once; a commit takes what has gathered.
@@ -41,6 +42,7 @@ class PutOptions(NamedTuple):
     tags: Mapping[str, str] | None = None
     if_match: str | None = None
     if_none_match: str | None = None
+    lock: ObjectLock | None = None
 
 
 class LocalFile(NamedTuple):

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from contextvars import ContextVar
+from contextvars import ContextVar, Token
 from typing import NamedTuple
 
 import msgpack
@@ -26,8 +26,22 @@ ATTRIBUTION_SIZE_MAX = 4096
 _OVERHEAD = 2 * HEADER_SIZE
 _EACH = 32
 
-_current: ContextVar[bytes | None] = ContextVar("tickvault_attribution", default=None)
-_of_process = b""
+
+class Caller:
+    """Whose operations are: the bytes that ride along, and whether any of them has changed something."""
+
+    __slots__ = ("recorded", "who")
+
+    def __init__(self, who: bytes) -> None:
+        assert len(who) <= ATTRIBUTION_SIZE_MAX, "whoever makes an attribution keeps it short"
+        self.who = who
+        self.recorded = False
+        """A change of this caller was committed, so that the journal tells of it."""
+
+
+NOBODY = Caller(b"")
+_current: ContextVar[Caller | None] = ContextVar("tickvault_caller", default=None)
+_of_process = NOBODY
 
 
 class Attribution(NamedTuple):
@@ -38,24 +52,33 @@ class Attribution(NamedTuple):
     who: bytes
 
 
-def current_attribution() -> bytes:
+def current_caller() -> Caller:
     """Return whose operations made here are."""
-    found = _current.get()
-    return _of_process if found is None else found
+    return _current.get() or _of_process
 
 
-def set_process_attribution(who: bytes) -> None:
+def set_process_caller(caller: Caller) -> None:
     """Say whose operations are that nobody else is named for."""
     global _of_process
-    _of_process = _checked(who)
+    _of_process = caller
+
+
+def set_caller(caller: Caller) -> Token[Caller | None]:
+    """Name whose operations made from here on are, in this thread or task; undone with `reset_caller`."""
+    return _current.set(caller)
+
+
+def reset_caller(token: Token[Caller | None]) -> None:
+    """Undo `set_caller`."""
+    _current.reset(token)
 
 
 @contextmanager
-def attributed(who: bytes) -> Iterator[None]:
+def calling(caller: Caller) -> Iterator[Caller]:
     """Name whose operations made inside are."""
-    token = _current.set(_checked(who))
+    token = _current.set(caller)
     try:
-        yield
+        yield caller
     finally:
         _current.reset(token)
 
@@ -80,8 +103,3 @@ def encode_attributions(found: list[Attribution]) -> bytes:
 def decode_attributions(meta: bytes) -> list[Attribution]:
     """Return what the meta bytes of an attribution record say."""
     return [Attribution(first, last, who) for first, last, who in msgpack.unpackb(meta)]
-
-
-def _checked(who: bytes) -> bytes:
-    assert len(who) <= ATTRIBUTION_SIZE_MAX, "whoever makes an attribution keeps it short"
-    return who

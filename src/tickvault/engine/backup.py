@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 Progress = Callable[[int, int, str], None]
 DESCRIPTION = "backup.json"
+#: What a backup that was interrupted may have left.
+_OURS = ("segments", "manifest", "journals", "journals.new", "audit")
 _PIECE = 4 * 1024 * 1024
 
 
@@ -65,9 +67,7 @@ def backup(engine: Engine, destination: str, *, progress: Progress | None = None
     if os.path.commonpath([destination, engine.path]) == engine.path:
         raise InvalidInputError(f"{destination} lies in the vault itself; choose a folder outside {engine.path}")
     if earlier is None and os.path.isdir(destination):
-        foreign = [
-            name for name in os.listdir(destination) if name not in ("segments", "manifest", "journals", "journals.new")
-        ]
+        foreign = [name for name in os.listdir(destination) if name not in _OURS]
         if foreign:
             raise FormatError(f"{destination} holds other files ({foreign[0]}, …); choose an empty folder")
     if earlier is not None and earlier["vault_id"] != engine.vault_id.hex():

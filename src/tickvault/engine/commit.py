@@ -19,9 +19,10 @@ import lmdb
 
 from tickvault.engine.attribution import (
     KIND_ATTRIBUTION,
+    NOBODY,
     Attribution,
     attribution_size,
-    current_attribution,
+    current_caller,
     encode_attributions,
 )
 from tickvault.engine.index import KEY_TAIL, IndexWriter, Tail, index_error
@@ -76,7 +77,7 @@ class Operation(Generic[Result]):
     undone, so it keeps no state of its own.
     """
 
-    __slots__ = ("_error", "_result", "cancelled", "done", "frees", "on_done", "run", "size", "started", "who")
+    __slots__ = ("_error", "_result", "caller", "cancelled", "done", "frees", "on_done", "run", "size", "started")
 
     def __init__(self, run: Callable[[Transaction], Result], size: int, *, frees: bool = False) -> None:
         self.run = run
@@ -89,7 +90,7 @@ class Operation(Generic[Result]):
         self.done: threading.Event | None = None
         self._result: Result = _UNSET
         self._error: BaseException | None = None
-        self.who = current_attribution()
+        self.caller = current_caller()
         """Whose the change is, for the audit trail."""
 
     def cancel(self) -> bool:
@@ -133,6 +134,7 @@ class Transaction(IndexWriter):
         "_engine",
         "_last",
         "_records",
+        "caller",
         "length",
         "now_ns",
         "sequence",
@@ -148,6 +150,8 @@ class Transaction(IndexWriter):
         """Set by an operation whose records must be on the disk before it returns."""
         self._last: tuple[Any, ...] | None = None
         self._attributions: list[Attribution] = []
+        self.caller = NOBODY
+        """Whose the operation is that runs now."""
         self.tail = tail
         self.now_ns = now_ns
         self.sequence = tail.sequence
@@ -191,8 +195,13 @@ class Transaction(IndexWriter):
         engine = self._engine
         if engine.guards or engine.observers:
             change = Change(kind, sequence, bucket_id, key, meta, time_ns, aux, flags)
-            for guard in engine.guards:
-                guard(self, change)
+            try:
+                for guard in engine.guards:
+                    guard(self, change)
+            except LockedError as error:
+                if engine.on_refusal is not None:
+                    engine.on_refusal(self.caller, error)
+                raise
         record = encode_record(kind, sequence, bucket_id, key, meta, body, time_ns, aux, flags, frames)
         # The group was given a segment it fits into, by the sizes its operations state.
         assert self._base + self.length + record.length <= self.tail.segment_end, "an operation outgrew its stated size"
@@ -218,7 +227,7 @@ class Transaction(IndexWriter):
 
     def attribute(self, first: int, who: bytes) -> None:
         """Say whose the records are that were appended since sequence `first`."""
-        if who and self.sequence >= first:
+        if who:
             self._attributions.append(Attribution(first, self.sequence, who))
 
     def _append_attributions(self) -> None:
@@ -445,7 +454,7 @@ class Committer:
         engine = self._engine
         outcomes: list[tuple[Operation[Any], Any, BaseException | None]] = []
         size = sum(operation.size for operation in group) + HEADER_SIZE
-        size += attribution_size([operation.who for operation in group])
+        size += attribution_size([operation.caller.who for operation in group])
         frees = [operation for operation in group if operation.frees]
         try:
             txn, tail = self._begin(size, frees=len(frees) == len(group))
@@ -460,16 +469,20 @@ class Committer:
         try:
             index = engine.index.index.begin()
             transaction = Transaction(engine, txn, index, tail, engine.clock.now_ns())
+            changed = []
             for operation in group:
                 length = transaction.length
                 first = transaction.sequence + 1
                 transaction.index_last()
+                transaction.caller = operation.caller
                 if not operation.start():
                     outcomes.append((operation, None, _withdrawn()))
                     continue
                 try:
                     outcomes.append((operation, operation.run(transaction), None))
-                    transaction.attribute(first, operation.who)
+                    if transaction.sequence >= first:
+                        changed.append(operation.caller)
+                        transaction.attribute(first, operation.caller.who)
                 except Exception as error:
                     if transaction.length != length:
                         # It changed something before it failed: undo all, and run the others without it.
@@ -477,8 +490,6 @@ class Committer:
                         operation.settle(error=error)
                         return [other for other in group if other is not operation]
                     outcomes.append((operation, None, error))
-                    if engine.on_refusal is not None and isinstance(error, LockedError):
-                        engine.on_refusal(operation.who, error)
             if transaction.finish():
                 txn.commit()
             else:
@@ -495,6 +506,8 @@ class Committer:
         finally:
             if index is not None:
                 index.abort()
+        for caller in changed:
+            caller.recorded = True
         for operation, result, failure in outcomes:
             operation.settle(result, failure)
         return []

@@ -47,6 +47,8 @@ class CompactionReport:
     bytes_moved: int = 0
     segments_in_use: int = 0
     """Body segments left alone because a stream is writing to them."""
+    held_from: int | None = None
+    """The first journal segment that was left alone because the audit trail has not read it yet."""
     segments_damaged: list[int] = field(default_factory=list)
     """Left alone; run verify."""
 
@@ -73,7 +75,10 @@ def compact(
         with engine.index.index.begin() as txn:
             checkpoint = Tail.unpack(txn.get(KEY_CHECKPOINT))
         engine.segments.forget_retired()
-        bound = min(checkpoint.segment_id, tail.segment_id)
+        # What the audit trail has not read yet stays.
+        bound = min(checkpoint.segment_id, tail.segment_id, *(hold() for hold in engine.holds))
+        if bound < min(checkpoint.segment_id, tail.segment_id):
+            report.held_from = bound
         journal = [entry for entry in engine.segments.manifest.journal() if entry.segment_id < bound]
         for number, entry in enumerate(journal):
             if progress is not None:

@@ -23,6 +23,7 @@ _GENERATION = 72
 _SYNCED = 128
 _UNSYNCED = 192
 _COMMITS = 200
+_SETTINGS = 208
 _WAITING = 1024
 _WAITING_SLOTS = 2048
 _SYNCED_STATE = struct.Struct("<IQQI")
@@ -146,6 +147,15 @@ class ControlPage:
     def count_commit(self) -> None:
         """Note a commit; called under the commit lock."""
         _U64.pack_into(self._map, _COMMITS, (_U64.unpack_from(self._map, _COMMITS)[0] + 1) & 0xFFFFFFFFFFFFFFFF)
+
+    @property
+    def settings(self) -> bytes:
+        """Changes after the settings of a bucket have changed, in any process."""
+        return self._map[_SETTINGS : _SETTINGS + 8]
+
+    def bump_settings(self) -> None:
+        """Tell others that the settings of a bucket have changed; called after the commit that changed them."""
+        _U64.pack_into(self._map, _SETTINGS, (_U64.unpack_from(self._map, _SETTINGS)[0] + 1) & 0xFFFFFFFFFFFFFFFF)
 
     def close(self) -> None:
         """Unmap the page."""

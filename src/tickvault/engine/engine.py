@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from tickvault.engine import recovery
+from tickvault.engine.attribution import Caller
 from tickvault.engine.bodies import BodyWriter
 from tickvault.engine.checkpoint import run_checkpoint
 from tickvault.engine.commit import Change, Committer, Operation, Transaction, poisoned
@@ -81,8 +82,10 @@ class Engine:
         self.host = host
         self.guards: list[Guard] = []
         self.observers: list[Guard] = []
-        self.on_refusal: Callable[[bytes, LockedError], None] | None = None
+        self.on_refusal: Callable[[Caller, LockedError], None] | None = None
         """Given whose operation a guard refused, and why; called inside the commit, and must be short."""
+        self.holds: list[Callable[[], int]] = []
+        """Each returns the number of the first journal segment that compaction must leave alone."""
         self.rounds: list[Callable[[], None]] = []
         """Called about once a second by the upkeep, outside every lock."""
         self.report = recovery.RecoveryReport()

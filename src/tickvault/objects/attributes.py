@@ -9,10 +9,10 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from tickvault.engine.commit import Operation, Transaction
-from tickvault.errors import IntegrityError
+from tickvault.errors import IntegrityError, LockedError
 from tickvault.objects import entries, names
 from tickvault.objects.entries import ENTRY_ATTRIBUTES, Kind
-from tickvault.objects.get import head, read, retrying
+from tickvault.objects.get import head, retrying
 from tickvault.objects.lookup import later_attributes, read_record, require_version
 from tickvault.objects.model import ObjectInfo
 
@@ -51,7 +51,9 @@ def set_tags(bucket: Bucket, key: str, tags: Mapping[str, str], version_id: str 
 def set_headers(bucket: Bucket, key: str, headers: Mapping[str, str | None], version_id: str | None) -> ObjectInfo:
     """Merge into the stored headers of a version; None removes one."""
     while True:
-        info = read(bucket, key, version_id).info
+        info = head(bucket, key, version_id)
+        if info.locked:
+            _check_unlocked(bucket, info, headers)
         merged: dict[str, str | None] = {
             **info.headers,
             **{name.lower(): value for name, value in headers.items()},
@@ -60,6 +62,21 @@ def set_headers(bucket: Bucket, key: str, headers: Mapping[str, str | None], ver
         made = _set(bucket, key, info.version_id, {"hd": kept}, sequence=info.sequence)
         if made is not None:
             return made
+
+
+def _check_unlocked(bucket: Bucket, info: ObjectInfo, headers: Mapping[str, str | None]) -> None:
+    """Raise unless the stored headers of a version may change: they are part of what is read of it.
+
+    An ACL says who may read, and nothing of what is read; it may change as tags may.
+    """
+    changed = {name.lower() for name, value in headers.items() if info.headers.get(name.lower()) != value}
+    with bucket.store.engine.snapshot() as snapshot:
+        kept = info.legal_hold or info.retain_until_ns > bucket.store.lock_clock.trusted_ns(snapshot)
+    if kept and changed - {"x-amz-acl"}:
+        raise LockedError(
+            f"{bucket.name}/{info.key} version {info.version_id} is locked: its headers cannot change; write "
+            "a new version"
+        )
 
 
 def _set(

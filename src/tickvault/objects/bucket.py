@@ -10,10 +10,15 @@ from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal
 
+from tickvault.audit.actor import Actor, process_actor
+from tickvault.audit.record import Category
 from tickvault.engine.commit import Operation, Transaction
 from tickvault.errors import InvalidInputError, TickVaultError
 from tickvault.objects import attributes, copying, delete, entries, get, get_many, listing, multipart, names, put
 from tickvault.objects.blob import Blob
+from tickvault.objects.encryption.key_uses import Progress, check_setting
+from tickvault.objects.encryption.rewrapping import RewrapReport, rewrap
+from tickvault.objects.encryption.setting import ENCRYPTION_DOCUMENT
 from tickvault.objects.entries import Kind
 from tickvault.objects.get import ObjectReader
 from tickvault.objects.lock import verbs as lock_verbs
@@ -31,9 +36,9 @@ from tickvault.objects.model import (
     UploadPage,
     VersionPage,
 )
-from tickvault.objects.put import INLINE_SIZE_MAX, ObjectWriter
+from tickvault.objects.put import INLINE_SIZE_MAX, Encryption, ObjectWriter
 from tickvault.objects.ranges import get_ranges
-from tickvault.objects.state import BucketState, encode_bucket
+from tickvault.objects.state import AUDIT_DOCUMENT, BucketState, encode_bucket
 from tickvault.objects.versions import versions
 
 if TYPE_CHECKING:
@@ -51,6 +56,10 @@ class Bucket:
         self.name = state.name
         self.bucket_id = state.info.bucket_id
         self.object_prefix = entries.bucket_prefix(b"O", self.bucket_id)
+        self.embedded = True
+        """It is used through the Python API; a door that audits its own requests says otherwise."""
+        self.actor: Actor | None = None
+        """Who uses it, where that is not simply this process."""
 
     def __repr__(self) -> str:
         """Show the name."""
@@ -79,6 +88,7 @@ class Bucket:
         retention_mode: str | None = None,
         retain_until: datetime | int | None = None,
         legal_hold: bool = False,
+        encryption: Encryption = None,
     ) -> ObjectInfo:
         """Write an object and return once it is durable.
 
@@ -100,6 +110,9 @@ class Bucket:
             With a time zone, or nanoseconds since 1970.
         legal_hold : bool
             Keep this version until the hold is taken off.
+        encryption : str, mapping or None
+            What it is encrypted with, in place of the bucket's setting: a suite, or a mapping with some of ``suite``,
+            ``key`` (a key id) and ``customer_key`` (32 bytes, which every read has to bring).
 
         Raises
         ------
@@ -113,20 +126,40 @@ class Bucket:
         lock = requested_lock(retention_mode, retain_until, legal_hold)
         extras = put.extras_of(content_type, metadata, headers, tags, checksums, checksum_type, lock)
         if hasattr(data, "read"):
-            return self._put_file(key, data, extras, if_match, if_none_match)
+            return self._put_file(key, data, extras, if_match, if_none_match, encryption)
         body = put.as_buffer(data)
         if len(body) <= INLINE_SIZE_MAX:
             return self.store.engine.commit(
-                put.put_operation(self, key, body, extras=extras, if_match=if_match, if_none_match=if_none_match)
+                put.put_operation(
+                    self,
+                    key,
+                    body,
+                    extras=extras,
+                    if_match=if_match,
+                    if_none_match=if_none_match,
+                    encryption=encryption,
+                )
             )
         with put.open_writer(
-            self, key, len(body), extras=extras, if_match=if_match, if_none_match=if_none_match
+            self,
+            key,
+            len(body),
+            extras=extras,
+            if_match=if_match,
+            if_none_match=if_none_match,
+            encryption=encryption,
         ) as writer:
             writer.write(body)
             return writer.commit()
 
     def _put_file(
-        self, key: str, file: Any, extras: dict[str, Any], if_match: str | None, if_none_match: str | None
+        self,
+        key: str,
+        file: Any,
+        extras: dict[str, Any],
+        if_match: str | None,
+        if_none_match: str | None,
+        encryption: Encryption,
     ) -> ObjectInfo:
         first = file.read(INLINE_SIZE_MAX + 1)
         while first and len(first) <= INLINE_SIZE_MAX:
@@ -138,10 +171,18 @@ class Bucket:
         if len(first) <= INLINE_SIZE_MAX:
             return self.store.engine.commit(
                 put.put_operation(
-                    self, key, put.as_buffer(first), extras=extras, if_match=if_match, if_none_match=if_none_match
+                    self,
+                    key,
+                    put.as_buffer(first),
+                    extras=extras,
+                    if_match=if_match,
+                    if_none_match=if_none_match,
+                    encryption=encryption,
                 )
             )
-        with put.open_writer(self, key, None, extras=extras, if_match=if_match, if_none_match=if_none_match) as writer:
+        with put.open_writer(
+            self, key, None, extras=extras, if_match=if_match, if_none_match=if_none_match, encryption=encryption
+        ) as writer:
             while first:
                 writer.write(first)
                 first = file.read(_READ_SIZE)
@@ -162,6 +203,7 @@ class Bucket:
         if_none_match: str | None = None,
         etag: str | None = None,
         lock: ObjectLock | None = None,
+        encryption: Encryption = None,
     ) -> Operation[ObjectInfo]:
         """Return the write of a body of at most `INLINE_SIZE_MAX` bytes, for `ObjectStore.submit`.
 
@@ -175,6 +217,7 @@ class Bucket:
             if_match=if_match,
             if_none_match=if_none_match,
             etag=None if etag is None else bytes.fromhex(etag),
+            encryption=encryption,
         )
 
     def open_writer(
@@ -191,6 +234,7 @@ class Bucket:
         if_match: str | None = None,
         if_none_match: str | None = None,
         lock: ObjectLock | None = None,
+        encryption: Encryption = None,
     ) -> ObjectWriter[ObjectInfo]:
         """Return a writer that streams a body of any size; a right `size_hint` keeps it in one piece on disk."""
         return put.open_writer(
@@ -200,45 +244,82 @@ class Bucket:
             extras=put.extras_of(content_type, metadata, headers, tags, checksums, checksum_type, lock),
             if_match=if_match,
             if_none_match=if_none_match,
+            encryption=encryption,
         )
 
     def put_many(self, items: Iterable[tuple[str, Any]]) -> list[ObjectInfo]:
         """Write several objects in one commit, all of them or none: up to 64 MiB together, 256 KiB each."""
         return put.put_many(self, items)
 
-    def get(self, key: str, *, start: int = 0, end: int | None = None, version_id: str | None = None) -> Blob:
-        """Return the bytes [start, end) of an object, verified and without copying.
+    def get(
+        self,
+        key: str,
+        *,
+        start: int = 0,
+        end: int | None = None,
+        version_id: str | None = None,
+        customer_key: bytes | None = None,
+    ) -> Blob:
+        """Return the bytes [start, end) of an object, verified; without copying, unless it is encrypted.
 
         Raises
         ------
         NotFoundError
             There is no such object (or version: `VersionNotFoundError`).
         IntegrityError
-            The stored bytes are damaged.
+            The stored bytes are damaged, or not what was written there.
+        AccessDeniedError
+            The key that it is encrypted with is disabled, destroyed or not there.
         """
-        return get.get(self, key, start, end, version_id)
+        found = get.get(self, key, start, end, version_id, customer_key)
+        if self.embedded and self.state.audits_reads(self.store):
+            self._audit_read("GetObject", key, version_id, len(found))
+        return found
 
     def get_ranges(
-        self, key: str, ranges: Sequence[tuple[int, int | None]], *, version_id: str | None = None
+        self,
+        key: str,
+        ranges: Sequence[tuple[int, int | None]],
+        *,
+        version_id: str | None = None,
+        customer_key: bytes | None = None,
     ) -> list[Blob]:
         """Return several ranges [start, end) of one object, all of the same version; raises as `get` does."""
-        return get_ranges(self, key, ranges, version_id)
+        found = get_ranges(self, key, ranges, version_id, customer_key)
+        if self.embedded and self.state.audits_reads(self.store):
+            self._audit_read("GetObject", key, version_id, sum(map(len, found)))
+        return found
 
     def get_many(self, keys: Iterable[str]) -> list[Blob]:
         """Return several objects as of one point in time; raises `NotFoundError` if one is missing."""
-        return get_many.get_many(self, keys)
+        if not (self.embedded and self.state.audits_reads(self.store)):
+            return get_many.get_many(self, keys)
+        keys = list(keys)
+        found = get_many.get_many(self, keys)
+        for key, blob in zip(keys, found, strict=True):
+            self._audit_read("GetObject", key, None, len(blob))
+        return found
 
-    def read(self, key: str, *, version_id: str | None = None) -> ObjectReader:
+    def read(self, key: str, *, version_id: str | None = None, customer_key: bytes | None = None) -> ObjectReader:
         """Return a reader of one version, for streaming and ranges."""
-        return get.read(self, key, version_id)
+        found = get.read(self, key, version_id, customer_key)
+        if self.embedded and self.state.audits_reads(self.store):
+            # What of it is read, the reader's owner knows; that it may be read is told now.
+            self._audit_read("GetObject", key, version_id, found.info.size)
+        return found
 
-    def read_resident(self, key: str, *, version_id: str | None = None) -> ObjectReader | None:
+    def read_resident(
+        self, key: str, *, version_id: str | None = None, customer_key: bytes | None = None
+    ) -> ObjectReader | None:
         """Return a reader if looking the version up cannot wait for the disk, else None: for event loops."""
-        return get.read_resident(self, key, version_id)
+        return get.read_resident(self, key, version_id, customer_key)
 
     def head(self, key: str, *, version_id: str | None = None) -> ObjectInfo:
         """Return what is known of an object."""
-        return get.head(self, key, version_id)
+        found = get.head(self, key, version_id)
+        if self.embedded and self.state.audits_reads(self.store):
+            self._audit_read("HeadObject", key, version_id, 0)
+        return found
 
     def delete(
         self,
@@ -294,6 +375,8 @@ class Bucket:
         retention_mode: str | None = None,
         retain_until: datetime | int | None = None,
         legal_hold: bool = False,
+        encryption: Encryption = None,
+        source_customer_key: bytes | None = None,
     ) -> ObjectInfo:
         """Copy an object; `metadata` None keeps metadata, content type and headers, `tags` None keeps the tags."""
         return copying.copy(
@@ -311,6 +394,8 @@ class Bucket:
             if_none_match=if_none_match,
             source_if_match=source_if_match,
             lock=requested_lock(retention_mode, retain_until, legal_hold),
+            encryption=encryption,
+            source_customer_key=source_customer_key,
         )
 
     # -- listings
@@ -321,11 +406,16 @@ class Bucket:
 
     def list(self, prefix: str = "", delimiter: str = "", start_after: str = "") -> Iterator[ObjectInfo | str]:
         """Iterate over objects after `start_after` in key order; with a delimiter, common prefixes come as `str`."""
+        if self.embedded and self.state.audits_reads(self.store):
+            self._audit_read("ListObjectsV2", prefix, None, 0)
         return listing.iterate(self, prefix, delimiter, start_after)
 
     def list_page(self, *, prefix: str = "", delimiter: str = "", start_after: str = "", limit: int = 1000) -> ListPage:
         """Return one page of a listing."""
-        return listing.list_page(self, prefix, delimiter, start_after, limit)
+        page = listing.list_page(self, prefix, delimiter, start_after, limit)
+        if self.embedded and self.state.audits_reads(self.store):
+            self._audit_read("ListObjectsV2", prefix, None, 0)
+        return page
 
     def list_versions_page(
         self,
@@ -417,6 +507,7 @@ class Bucket:
         checksum_algorithm: str | None = None,
         checksum_type: str | None = None,
         lock: ObjectLock | None = None,
+        encryption: Encryption = None,
     ) -> UploadInfo:
         """Begin a multipart upload."""
         return multipart.create_upload(
@@ -429,6 +520,7 @@ class Bucket:
             checksum_algorithm=checksum_algorithm,
             checksum_type=checksum_type,
             lock=lock,
+            encryption=encryption,
         )
 
     def upload_info(self, key: str, upload_id: str) -> UploadInfo:
@@ -443,10 +535,13 @@ class Bucket:
         data: Any,
         *,
         checksums: Mapping[str, str] | None = None,
+        customer_key: bytes | None = None,
     ) -> PartInfo:
         """Write one part; one with the same number is replaced."""
         body = put.as_buffer(data)
-        with self.open_part_writer(key, upload_id, part_number, len(body), checksums=checksums) as writer:
+        with self.open_part_writer(
+            key, upload_id, part_number, len(body), checksums=checksums, customer_key=customer_key
+        ) as writer:
             writer.write(body)
             return writer.commit()
 
@@ -458,9 +553,10 @@ class Bucket:
         size_hint: int | None = None,
         *,
         checksums: Mapping[str, str] | None = None,
+        customer_key: bytes | None = None,
     ) -> ObjectWriter[PartInfo]:
         """Return a writer that streams one part."""
-        return multipart.open_part_writer(self, key, upload_id, part_number, size_hint, checksums)
+        return multipart.open_part_writer(self, key, upload_id, part_number, size_hint, checksums, customer_key)
 
     def list_parts_page(self, key: str, upload_id: str, *, part_number_marker: int = 0, limit: int = 1000) -> PartPage:
         """Return one page of parts, by number."""
@@ -507,6 +603,27 @@ class Bucket:
 
     # -- settings
 
+    def audit_reads(self, on: bool) -> BucketInfo:
+        """Choose whether reads through the Python API are in the audit trail; those through a door always are.
+
+        A read that is audited takes a few microseconds more.
+        """
+        if not isinstance(on, bool):
+            raise InvalidInputError(f"audit_reads is True or False, not {on!r}")
+        return self.set_document(AUDIT_DOCUMENT, {"reads": True} if on else None)
+
+    def _audit_read(self, action: str, key: str, version_id: str | None, size_bytes: int) -> None:
+        actor = process_actor() if self.actor is None else self.actor
+        self.store.auditor.record(
+            actor,
+            Category.READ,
+            action=action,
+            bucket=self.name,
+            key=key,
+            version_id=version_id or "",
+            size_bytes=size_bytes,
+        )
+
     def set_versioning(self, state: Literal["enabled", "suspended"]) -> BucketInfo:
         """Keep versions from now on, or stop keeping them; what is kept stays."""
         if state not in ("enabled", "suspended"):
@@ -518,6 +635,35 @@ class Bucket:
         if durability not in ("strict", "relaxed"):
             raise InvalidInputError(f"durability is 'strict' or 'relaxed', not {durability!r}")
         return self._change(lambda info: replace(info, durability=durability))
+
+    def set_encryption(self, encryption: Encryption) -> BucketInfo:
+        """Choose what new versions are encrypted with; those that are there stay as they are, and readable.
+
+        A write that has begun is written as it was when it began.
+
+        Parameters
+        ----------
+        encryption : str, mapping or None
+            A suite (``aes-256-gcm``, ``sm4-gcm``), a mapping with ``suite`` and ``key``, the id of a key that is there,
+            or None: they are not encrypted.
+
+        Raises
+        ------
+        AccessDeniedError
+            There is no such key, or it may not be used.
+        """
+        document = None if encryption is None else check_setting(self.store, encryption).document()
+        return self.set_document(ENCRYPTION_DOCUMENT, document)
+
+    def rewrap(self, key_id: str | None = None, *, progress: Progress | None = None) -> RewrapReport:
+        """Wrap the data keys of all encrypted versions anew, without touching their bodies: after a rotation.
+
+        Parameters
+        ----------
+        key_id : str, optional
+            Move them to this key; otherwise each stays with its own, and gets the current version of it.
+        """
+        return rewrap(self, key_id, progress=progress)
 
     def set_document(self, name: str, value: Any | None) -> BucketInfo:
         """Store a settings document whole; None removes it."""
@@ -551,5 +697,6 @@ class Bucket:
             return info
 
         made = self.store.engine.commit(Operation(run, size))
+        self.store.engine.control.bump_settings()
         state.current(self.store)
         return made

@@ -13,7 +13,7 @@ from tickvault.objects.attributes import get_tags
 from tickvault.objects.get import read
 from tickvault.objects.lock.retention import ObjectLock
 from tickvault.objects.model import ObjectInfo
-from tickvault.objects.put import INLINE_SIZE_MAX, bare_etag, extras_of, open_writer, put_operation
+from tickvault.objects.put import INLINE_SIZE_MAX, Encryption, bare_etag, extras_of, open_writer, put_operation
 
 if TYPE_CHECKING:
     from tickvault.objects.bucket import Bucket
@@ -35,13 +35,16 @@ def copy(
     if_none_match: str | None,
     source_if_match: str | None,
     lock: ObjectLock | None,
+    encryption: Encryption = None,
+    source_customer_key: bytes | None = None,
 ) -> ObjectInfo:
     """Copy a version; `metadata` None keeps the source's metadata, content type and headers, `tags` None its tags.
 
-    The lock of the source stays with the source: the copy gets the one asked for, or its bucket's default.
+    The lock of the source stays with the source: the copy gets the one asked for, or its bucket's default. So does its
+    encryption: the copy is opened, and encrypted as any new version of its bucket.
     """
     # The reader pins one version, so the condition holds for the very bytes that are copied.
-    reader = read(source, key, version_id)
+    reader = read(source, key, version_id, source_customer_key)
     info = reader.info
     if source_if_match is not None and bare_etag(source_if_match) not in ("*", info.etag):
         raise PreconditionFailedError(
@@ -62,10 +65,17 @@ def copy(
             extras=extras,
             if_match=if_match,
             if_none_match=if_none_match,
+            encryption=encryption,
         )
         return target.store.engine.commit(operation)
     with open_writer(
-        target, target_key, info.size, extras=extras, if_match=if_match, if_none_match=if_none_match
+        target,
+        target_key,
+        info.size,
+        extras=extras,
+        if_match=if_match,
+        if_none_match=if_none_match,
+        encryption=encryption,
     ) as writer:
         for chunk in reader.chunks():
             writer.write(chunk)

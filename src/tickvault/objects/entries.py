@@ -74,6 +74,8 @@ ENTRY_DAMAGED = 16
 """Made from a damaged record: reading it is an error."""
 ENTRY_LOCK = 32
 """The version has an L entry."""
+ENTRY_ENCRYPTED = 64
+"""What is stored is not the body: `body_offset` is 0, so that no fast way takes it for one."""
 #: In the document of a version's later attributes, of its lock, or of the vault, when its record is damaged.
 DAMAGED_DOCUMENT = "damaged"
 
@@ -102,6 +104,9 @@ SEQUENCE_MAX = (1 << 64) - 1
 META_EXTENTS = 1
 META_LOCK = 2
 """Its extras hold a lock under ``lk``."""
+META_ENCRYPTED = 4
+"""The body is encrypted; its extras say how under ``en`` (`objects.encryption.stored`)."""
+META_KNOWN = META_EXTENTS | META_LOCK | META_ENCRYPTED
 #: The document that holds the mark of the compliance clock (`objects.lock.clock`).
 CLOCK_DOCUMENT = "lock/clock"
 #: Index key of the last change of any document.
@@ -116,6 +121,7 @@ class Entry(NamedTuple):
     sequence: int
     modified_ns: int
     size: int
+    """Of the object, bytes; of an encrypted one, what is stored is larger."""
     etag: bytes
     segment_id: int
     offset: int
@@ -303,7 +309,7 @@ class PutMeta(NamedTuple):
     extents: tuple[Extent, ...] = ()
     extras: Mapping[str, Any] = {}
     """``ct`` content type, ``md`` metadata, ``hd`` headers, ``cs`` checksums, ``ck`` checksum type, ``ps`` part
-    sizes, ``tg`` tags, ``nr`` part number, ``up`` sequence of the upload, ``lk`` lock."""
+    sizes, ``tg`` tags, ``nr`` part number, ``up`` sequence of the upload, ``lk`` lock, ``en`` encryption."""
 
 
 def encode_put_meta(
@@ -317,6 +323,8 @@ def encode_put_meta(
     flags = META_EXTENTS if extents else 0
     if extras and "lk" in extras:
         flags |= META_LOCK
+    if extras and "en" in extras:
+        flags |= META_ENCRYPTED
     head = META.pack(etag, etag_parts, flags, 0, size)
     if not extras and not extents:
         return head

@@ -7,8 +7,9 @@ a reader that meets a segment retired under it looks the object up again.
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, TypeVar
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 from crc32c import crc32c
@@ -17,12 +18,17 @@ from tickvault.engine.bodies import Extent, verified_extent
 from tickvault.engine.index import Reader
 from tickvault.engine.record import FRAME_SIZE
 from tickvault.engine.segments import SegmentGoneError, Segments
-from tickvault.errors import IntegrityError, InvalidInputError
+from tickvault.errors import AccessDeniedError, IntegrityError, InvalidInputError
 from tickvault.objects import entries, names
 from tickvault.objects.blob import U8, Blob
+from tickvault.objects.encryption.customer_key import check_key
+from tickvault.objects.encryption.opening import SealedObject, open_sealed
+from tickvault.objects.encryption.small import small_body
+from tickvault.objects.encryption.stored import effective
 from tickvault.objects.entries import (
     ENTRY,
     ENTRY_ATTRIBUTES,
+    ENTRY_ENCRYPTED,
     ENTRY_EXTENTS,
     ENTRY_LOCK,
     ENTRY_NULL,
@@ -32,7 +38,14 @@ from tickvault.objects.entries import (
     decode_entry,
 )
 from tickvault.objects.lock.guard import lock_of
-from tickvault.objects.lookup import damaged, described, info_of_record, read_record, require_version
+from tickvault.objects.lookup import (
+    damaged,
+    described,
+    info_of_record,
+    later_attributes,
+    read_record,
+    require_version,
+)
 from tickvault.objects.model import ObjectInfo
 from tickvault.seam.disk import resident
 
@@ -44,6 +57,7 @@ _RETRIES = 20
 _NOTHING = memoryview(b"")
 #: The length of the meta bytes in a record's header.
 _META_LENGTH = struct.Struct("<32xI")
+_STORED_CHUNK_SIZE = 512 * 1024
 _place = ENTRY_PLACE.unpack
 _new = np.ndarray.__new__
 
@@ -73,10 +87,12 @@ def clamp(start: int, end: int | None, size: int) -> tuple[int, int]:
     return start, stop
 
 
-def get(bucket: Bucket, key: str, start: int, end: int | None, version_id: str | None) -> Blob:
+def get(
+    bucket: Bucket, key: str, start: int, end: int | None, version_id: str | None, customer_key: bytes | None = None
+) -> Blob:
     """Return a verified blob."""
     raw_key = names.encode_key(key)
-    if version_id is None:
+    if version_id is None and customer_key is None:
         # The short way: current version, header and body under one checksum. All else goes the long way, which also
         # looks again where this one finds that something does not match, and says what it is.
         engine = bucket.store.engine
@@ -100,7 +116,24 @@ def get(bucket: Bucket, key: str, start: int, end: int | None, version_id: str |
                     blob: Blob = _new(Blob, stop - start, U8, view, body + start)
                     blob._source = bucket, raw_key, value
                     return blob
-    return retrying(lambda: read(bucket, key, version_id).blob(start, end), key)
+            elif value[4] & ENTRY_ENCRYPTED:
+                found = sealed_blob(bucket, raw_key, value, start, end)
+                if found is not None:
+                    return found
+    return retrying(lambda: read(bucket, key, version_id, customer_key).blob(start, end), key)
+
+
+def sealed_blob(bucket: Bucket, key: bytes, value: bytes, start: int = 0, end: int | None = None) -> Blob | None:
+    """Return a blob of a small encrypted body, by its index entry; None where only the long way will do."""
+    plain = small_body(bucket.store, bucket.bucket_id, key, value)
+    if plain is None:
+        return None
+    stop = len(plain)
+    if start or end is not None:
+        start, stop = clamp(start, end, stop)
+    blob: Blob = _new(Blob, stop - start, U8, plain, start)
+    blob._source = bucket, key, value
+    return blob
 
 
 def info_of_source(bucket: Bucket, key: bytes, value: bytes) -> ObjectInfo:
@@ -119,11 +152,19 @@ def info_of_source(bucket: Bucket, key: bytes, value: bytes) -> ObjectInfo:
 class ObjectReader:
     """One version of an object, looked up once; its bytes stay readable while this is held."""
 
-    __slots__ = ("_body", "_extents", "_segments", "info")
+    __slots__ = ("_body", "_extents", "_sealed", "_segments", "info")
 
-    def __init__(self, segments: Segments, body: memoryview, info: ObjectInfo, extents: Sequence[Extent] = ()) -> None:
+    def __init__(
+        self,
+        segments: Segments,
+        body: memoryview,
+        info: ObjectInfo,
+        extents: Sequence[Extent] = (),
+        sealed: SealedObject | None = None,
+    ) -> None:
         self._segments = segments
         self._body = body
+        self._sealed = sealed
         self.info = info
         self._extents: tuple[tuple[int, Extent, memoryview], ...] = ()
         if extents:
@@ -145,8 +186,19 @@ class ObjectReader:
             raise IntegrityError(f"object {self.info.key!r} is damaged: {error}") from None
 
     def resident(self, start: int = 0, end: int | None = None) -> bool:
-        """Return whether the bytes of a range are in memory, so that reading them cannot wait for the disk."""
+        """Return whether the bytes of a range are in memory, so that reading them cannot wait for the disk.
+
+        Of an encrypted object: and whether opening them takes no longer than an event loop may wait.
+        """
         start, stop = clamp(start, end, self.info.size)
+        sealed = self._sealed
+        if sealed is None:
+            return self._stored_resident(start, stop)
+        return sealed.at_once(start, stop) and all(
+            self._stored_resident(low, high) for low, high in sealed.stored_ranges(start, stop)
+        )
+
+    def _stored_resident(self, start: int, stop: int) -> bool:
         segments = self._segments
         if not self._extents:
             # The record was read to verify it; its pages are there.
@@ -169,6 +221,13 @@ class ObjectReader:
             A frame is damaged; what was yielded before is sound.
         """
         start, stop = clamp(start, end, self.info.size)
+        if self._sealed is not None:
+            with self._named():
+                yield from self._sealed.pieces(self._stored_bytes, start, stop, chunk_size)
+        else:
+            yield from self._stored_chunks(start, stop, chunk_size)
+
+    def _stored_chunks(self, start: int, stop: int, chunk_size: int) -> Iterator[memoryview]:
         if not self._extents:
             for low in range(start, stop, chunk_size):
                 yield self._body[low : min(low + chunk_size, stop)]
@@ -184,12 +243,27 @@ class ObjectReader:
     def bytes(self, start: int = 0, end: int | None = None) -> memoryview:
         """Return one verified view of a range: zero-copy when it lies in one extent, else copied together."""
         start, stop = clamp(start, end, self.info.size)
+        if self._sealed is None:
+            return self._stored_bytes(start, stop)
+        with self._named():
+            return self._sealed.open(self._stored_bytes, start, stop)
+
+    @contextmanager
+    def _named(self) -> Iterator[None]:
+        """Say which object it is that does not open."""
+        try:
+            yield
+        except IntegrityError as error:
+            named = f"object {self.info.key!r}"
+            raise IntegrityError(str(error) if str(error).startswith(named) else f"{named}: {error}") from None
+
+    def _stored_bytes(self, start: int, stop: int) -> memoryview:
         if not self._extents:
             return self._body[start:stop]
         for at, extent, view in self._extents:
             if at <= start and stop <= at + extent.length:
                 return self._verified(view, extent, start - at, stop - at)
-        return memoryview(b"".join(self.chunks(start, stop)))
+        return memoryview(b"".join(self._stored_chunks(start, stop, _STORED_CHUNK_SIZE)))
 
     def blob(self, start: int = 0, end: int | None = None) -> Blob:
         """Return a verified blob of a range."""
@@ -199,45 +273,91 @@ class ObjectReader:
         return blob
 
 
-def read(bucket: Bucket, key: str, version_id: str | None) -> ObjectReader:
+class Found(NamedTuple):
+    """A version that was looked up, and whose record was verified."""
+
+    info: ObjectInfo
+    body: memoryview
+    extents: tuple[Extent, ...]
+    sequence: int
+    encryption: Mapping[str, Any] | None
+    """The entry ``en`` of its record, with what was made anew."""
+    original: Mapping[str, Any] | None = None
+    """The same as it was written, where something was made anew."""
+
+    def reader(self, bucket: Bucket, key: bytes, customer_key: bytes | None = None) -> ObjectReader:
+        """Return its reader; unwraps the key of an encrypted one, which may wait for a key service."""
+        if self.encryption is None:
+            check_key(customer_key, b"")
+            return ObjectReader(bucket.store.engine.segments, self.body, self.info, self.extents)
+        info = self.info
+        place = bucket.store, bucket.bucket_id, key, self.sequence, info.size
+        try:
+            sealed = open_sealed(*place, self.encryption, info.part_sizes, customer_key)
+        except (AccessDeniedError, IntegrityError) as error:
+            told = type(error)(f"object {bucket.name}/{info.key} version {info.version_id}: {error}")
+            if self.original is None:
+                raise told from None
+            # Whatever was written over it later, what it was written with opens it as long as there is that key.
+            try:
+                sealed = open_sealed(*place, self.original, info.part_sizes, customer_key)
+            except (AccessDeniedError, IntegrityError):
+                raise told from None
+        length = sum(extent.length for extent in self.extents) if self.extents else len(self.body)
+        if length != sealed.stored_size:
+            raise IntegrityError(
+                f"object {bucket.name}/{info.key} has {length} stored bytes where {sealed.stored_size} were sealed; "
+                "run `tickvault verify`"
+            )
+        return ObjectReader(bucket.store.engine.segments, self.body, info, self.extents, sealed)
+
+
+def read(bucket: Bucket, key: str, version_id: str | None, customer_key: bytes | None = None) -> ObjectReader:
     """Look a version up and return its reader."""
     raw_key = names.encode_key(key)
-    if version_id is None:
+    if version_id is None and customer_key is None:
         reader = _read_simple(bucket, raw_key, key)
         if reader is not None:
             return reader
-    engine = bucket.store.engine
-
-    def attempt() -> ObjectReader:
-        with engine.snapshot() as snapshot:
-            entry, is_latest = require_version(snapshot, bucket.name, bucket.bucket_id, raw_key, version_id)
-            return read_entry(bucket, snapshot, raw_key, entry, is_latest=is_latest)
-
-    return retrying(attempt, key)
+    return retrying(lambda: _find(bucket, raw_key, version_id).reader(bucket, raw_key, customer_key), key)
 
 
-def read_resident(bucket: Bucket, key: str, version_id: str | None) -> ObjectReader | None:
+def _find(bucket: Bucket, key: bytes, version_id: str | None) -> Found:
+    with bucket.store.engine.snapshot() as snapshot:
+        entry, is_latest = require_version(snapshot, bucket.name, bucket.bucket_id, key, version_id)
+        return _found(bucket, snapshot, key, entry, is_latest=is_latest)
+
+
+def read_resident(
+    bucket: Bucket, key: str, version_id: str | None, customer_key: bytes | None = None
+) -> ObjectReader | None:
     """Return the reader of a version if looking it up cannot wait for the disk, else None.
 
     For an event loop: verifying a record touches its pages, and a page that is not in memory stops the whole thread.
+    Nor does it wait for a key service that is elsewhere, or not open yet.
     """
     raw_key = names.encode_key(key)
-    if version_id is None:
+    if version_id is None and customer_key is None:
         value = bucket.store.engine.index.get(bucket.object_prefix + raw_key)
         if value is not None and len(value) == ENTRY.size:
-            return _read_simple(bucket, raw_key, key, value) or _read_if_resident(bucket, raw_key, None)
-    return _read_if_resident(bucket, raw_key, version_id)
+            return _read_simple(bucket, raw_key, key, value) or _read_if_resident(bucket, raw_key, None, None)
+    return _read_if_resident(bucket, raw_key, version_id, customer_key)
 
 
-def _read_if_resident(bucket: Bucket, key: bytes, version_id: str | None) -> ObjectReader | None:
+def _read_if_resident(
+    bucket: Bucket, key: bytes, version_id: str | None, customer_key: bytes | None
+) -> ObjectReader | None:
     engine = bucket.store.engine
     with engine.snapshot() as snapshot:
         entry, is_latest = require_version(snapshot, bucket.name, bucket.bucket_id, key, version_id)
         try:
+            if entry.flags & ENTRY_ENCRYPTED and not bucket.store.keys.at_once:
+                return None
             address = engine.segments.address(entry.segment_id, entry.offset + entry.length)
             if not resident(address + entry.offset, entry.length):
                 return None
-            return read_entry(bucket, snapshot, key, entry, is_latest=is_latest)
+            found = _found(bucket, snapshot, key, entry, is_latest=is_latest)
+            return found.reader(bucket, key, customer_key)
         except SegmentGoneError:
             return None
 
@@ -285,15 +405,35 @@ def _read_simple(bucket: Bucket, raw_key: bytes, key: str, value: bytes | None =
 
 def read_entry(bucket: Bucket, snapshot: Reader, key: bytes, entry: Entry, *, is_latest: bool = True) -> ObjectReader:
     """Return the reader of the version that an index entry describes."""
-    segments = bucket.store.engine.segments
-    record, _ = read_record(segments, entry, key, bucket.bucket_id)
-    extents = entries.decode_put_meta(record.meta).extents if entry.flags & ENTRY_EXTENTS else ()
-    if len(record.body) != entry.size and not extents:
-        raise damaged(entry, key)
+    return _found(bucket, snapshot, key, entry, is_latest=is_latest).reader(bucket, key)
+
+
+def _found(bucket: Bucket, snapshot: Reader, key: bytes, entry: Entry, *, is_latest: bool) -> Found:
+    record, _ = read_record(bucket.store.engine.segments, entry, key, bucket.bucket_id)
+    meta = entries.decode_put_meta(record.meta) if entry.flags & (ENTRY_EXTENTS | ENTRY_ENCRYPTED) else None
+    extents = meta.extents if meta is not None else ()
     info = info_of_record(snapshot, entry, record.meta, bucket.bucket_id, key, is_latest=is_latest)
-    return ObjectReader(segments, record.body, info, extents)
+    encryption = None
+    if meta is not None and "en" in meta.extras:
+        extras = meta.extras
+        if entry.flags & ENTRY_ATTRIBUTES:
+            extras = {**extras, **later_attributes(snapshot, bucket.bucket_id, key, entry.sequence)}
+        encryption = effective(extras)
+    if (encryption is not None) != bool(entry.flags & ENTRY_ENCRYPTED):
+        raise damaged(entry, key)
+    if encryption is None and len(record.body) != entry.size and not extents:
+        raise damaged(entry, key)
+    original = None
+    if encryption is not None and meta is not None and encryption is not meta.extras["en"]:
+        original = meta.extras["en"]
+    return Found(info, record.body, extents, entry.sequence, encryption, original)
 
 
 def head(bucket: Bucket, key: str, version_id: str | None) -> ObjectInfo:
-    """Return what is known of a version, without reading its body where that is separate."""
-    return read(bucket, key, version_id).info
+    """Return what is known of a version, without reading its body where that is separate, and without its key."""
+    raw_key = names.encode_key(key)
+    if version_id is None:
+        reader = _read_simple(bucket, raw_key, key)
+        if reader is not None:
+            return reader.info
+    return retrying(lambda: _find(bucket, raw_key, version_id).info, key)

@@ -20,8 +20,9 @@ from tickvault.engine.segments import SegmentGoneError
 from tickvault.errors import IntegrityError, InvalidInputError, NotFoundError
 from tickvault.objects import names
 from tickvault.objects.blob import U8, Blob
-from tickvault.objects.entries import ENTRY, ENTRY_FIELDS, ENTRY_PLACE, decode_entry
-from tickvault.objects.get import read, read_entry
+from tickvault.objects.encryption.setting import ENCRYPTION_DOCUMENT
+from tickvault.objects.entries import ENTRY, ENTRY_ENCRYPTED, ENTRY_FIELDS, ENTRY_PLACE, decode_entry
+from tickvault.objects.get import read, read_entry, sealed_blob
 
 if TYPE_CHECKING:
     from tickvault.objects.bucket import Bucket
@@ -50,7 +51,9 @@ def get_many(bucket: Bucket, keys: Iterable[str]) -> list[Blob]:
         raise InvalidInputError(f"get_many takes several keys, such as [{keys!r}]; a single one is read with get")
     if not isinstance(keys, list):
         keys = list(keys)
-    compiled = kernels(len(keys)) if len(keys) >= _KERNEL_COUNT_MIN else None
+    # Encrypted bodies are opened one by one: a hint, since older versions may be either.
+    at_once = len(keys) >= _KERNEL_COUNT_MIN and ENCRYPTION_DOCUMENT not in bucket.state.info.documents
+    compiled = kernels(len(keys)) if at_once else None
     with bucket.store.engine.snapshot() as snapshot:
         found = _at_once(bucket, snapshot, keys, compiled) if compiled is not None else None
         return _one_by_one(bucket, snapshot, keys) if found is None else found
@@ -104,6 +107,10 @@ def _one_by_one(bucket: Bucket, snapshot: Snapshot, keys: Sequence[str]) -> list
 
 def _the_long_way(bucket: Bucket, snapshot: Snapshot, key: str, raw_key: bytes, value: bytes) -> Blob:
     """Read what is not one record under one checksum, or say what is wrong with it."""
+    if value[4] & ENTRY_ENCRYPTED:
+        opened = sealed_blob(bucket, raw_key, value)
+        if opened is not None:
+            return opened
     try:
         entry = decode_entry(bucket.object_prefix + raw_key, value)
         return read_entry(bucket, snapshot, raw_key, entry).blob()

@@ -28,12 +28,15 @@ from tickvault.objects.entries import (
     DAMAGED_DOCUMENT,
     ENTRY_ATTRIBUTES,
     ENTRY_DAMAGED,
+    ENTRY_ENCRYPTED,
     ENTRY_EXTENTS,
     ENTRY_LOCK,
     ENTRY_MARKER,
     ENTRY_NULL,
     META,
+    META_ENCRYPTED,
     META_EXTENTS,
+    META_KNOWN,
     META_LOCK,
     REMOVE_NULL,
     Entry,
@@ -79,7 +82,10 @@ class ObjectInterpreter:
             entry_flags = (0 if aux & AUX_VERSIONED else ENTRY_NULL) | (
                 ENTRY_EXTENTS if meta_flags & META_EXTENTS else 0
             )
-            place = location[:3] if meta_flags & META_EXTENTS else location
+            place: tuple[int, ...] = location
+            if meta_flags & (META_EXTENTS | META_ENCRYPTED):
+                place = location[:3]
+                entry_flags |= ENTRY_ENCRYPTED if meta_flags & META_ENCRYPTED else 0
             if meta_flags & META_LOCK:
                 entry_flags |= ENTRY_LOCK
                 self._put_lock(writer, bucket_id, key, sequence, sequence, decode_put_meta(meta).extras["lk"], location)
@@ -202,7 +208,7 @@ class ObjectInterpreter:
         flags, size = ENTRY_DAMAGED, len(record.body)
         if len(record.meta) >= META.size:
             _, _, meta_flags, _, stated = META.unpack_from(record.meta)
-            if meta_flags == META_EXTENTS:
+            if meta_flags & META_EXTENTS and not meta_flags & ~META_KNOWN:
                 # Compaction leaves the body alone while this is known.
                 flags |= ENTRY_EXTENTS
                 size = stated
@@ -564,6 +570,14 @@ class ObjectInterpreter:
             if document.data["v"] == "off" and next(writer.scan(first, stop), None) is not None:
                 # That versions are kept was told by a record that is lost.
                 data = {**document.data, "v": "suspended"}
+                writer.put(index_key, encode_document(index_key, document.sequence, document.location, data))
+        locked = {int.from_bytes(key[1:5], "big") for key, _ in writer.scan(b"L", b"M")}
+        for index_key, raw in list(writer.scan(b"B", b"C")):
+            document = decode_document(index_key, raw)
+            data = document.data
+            if data["id"] in locked and "object_lock" not in data["doc"]:
+                # That it has object lock was told by a record that is lost; a bucket keeps it for ever.
+                data = {**data, "v": "enabled", "doc": {**data["doc"], "object_lock": {}}}
                 writer.put(index_key, encode_document(index_key, document.sequence, document.location, data))
         for tag, end in ((b"O", b"P"), (b"V", b"W")):
             for key, raw in list(writer.scan(tag, end)):

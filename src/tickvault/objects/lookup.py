@@ -11,6 +11,7 @@ from tickvault.engine.record import Record, decode_record
 from tickvault.engine.segments import Segments
 from tickvault.errors import IntegrityError, NotFoundError, VersionNotFoundError
 from tickvault.objects import entries
+from tickvault.objects.encryption.stored import effective, info_of
 from tickvault.objects.entries import ENTRY_ATTRIBUTES, ENTRY_LOCK, ENTRY_MARKER, ENTRY_NULL, Entry, decode_entry
 from tickvault.objects.lock.guard import lock_of
 from tickvault.objects.lock.retention import ObjectLock
@@ -205,6 +206,7 @@ def described(info: ObjectInfo, extras: Mapping[str, Any], lock: ObjectLock | No
             legal_hold=lock.legal_hold or lock.damaged,
             locked=True,
         )
+    encryption = effective(extras)
     return info._replace(
         content_type=extras.get("ct"),
         metadata=extras.get("md", {}),
@@ -213,4 +215,5 @@ def described(info: ObjectInfo, extras: Mapping[str, Any], lock: ObjectLock | No
         checksum_type=extras.get("ck"),
         part_sizes=tuple(extras.get("ps", ())),
         tag_count=len(extras.get("tg", ())),
+        encryption=None if encryption is None else info_of(encryption),
     )

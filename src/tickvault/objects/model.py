@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
+from tickvault.objects.encryption.setting import ENCRYPTION_DOCUMENT, BucketEncryption
+from tickvault.objects.encryption.stored import EncryptionInfo
 from tickvault.objects.lock.retention import BucketLock
 
 Durability = Literal["strict", "relaxed"]
@@ -51,6 +53,8 @@ class ObjectInfo(NamedTuple):
     legal_hold: bool = False
     locked: bool = False
     """It has a lock, or had one: a retention or hold was set on it at some time."""
+    encryption: EncryptionInfo | None = None
+    """How it is encrypted at rest, None if it is not. Listings do not know it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +74,12 @@ class BucketInfo:
         """The bucket's object lock, None if it has none."""
         document = self.documents.get("object_lock")
         return None if document is None else BucketLock.of(document)
+
+    @property
+    def encryption(self) -> BucketEncryption | None:
+        """What new versions are encrypted with, None if they are not."""
+        document = self.documents.get(ENCRYPTION_DOCUMENT)
+        return None if document is None else BucketEncryption.of(document)
 
 
 class ListPage(NamedTuple):
@@ -115,6 +125,8 @@ class UploadInfo(NamedTuple):
     tags: Mapping[str, str] = {}
     lock: Mapping[str, Any] | None = None
     """The lock that the object is to get, as it is stored."""
+    encryption: Mapping[str, Any] | None = None
+    """How its parts are encrypted, as it is stored (`objects.encryption.stored`)."""
 
 
 class PartInfo(NamedTuple):

@@ -9,13 +9,16 @@ from __future__ import annotations
 import hashlib
 import itertools
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tickvault.engine.bodies import Extent
 from tickvault.engine.commit import Operation, Transaction
 from tickvault.engine.index import Reader
 from tickvault.errors import InvalidInputError, UploadNotFoundError
 from tickvault.objects import entries, names
+from tickvault.objects.encryption.customer_key import check_key
+from tickvault.objects.encryption.sealing import data_key_of, plan_of, upload_secret
+from tickvault.objects.encryption.stored import PartSalt, info_of
 from tickvault.objects.entries import Kind
 from tickvault.objects.get import retrying
 from tickvault.objects.listing import Rollup, check_limit, is_common
@@ -23,7 +26,8 @@ from tickvault.objects.lock.retention import UNLOCKED, ObjectLock
 from tickvault.objects.lock.verbs import check_future, no_lock_error
 from tickvault.objects.lookup import read_record
 from tickvault.objects.model import ObjectInfo, PartInfo, PartPage, UploadInfo, UploadPage
-from tickvault.objects.put import ObjectWriter, append_put, bare_etag, check_conditions, extras_of
+from tickvault.objects.put import Encryption, ObjectWriter, append_put, bare_etag, check_conditions, extras_of
+from tickvault.security.cipher import Sealer
 
 if TYPE_CHECKING:
     from tickvault.objects.bucket import Bucket
@@ -84,6 +88,7 @@ def _decode_upload(key: str, sequence: int, data: Mapping[str, Any]) -> UploadIn
         data.get("ck"),
         data.get("tg", {}),
         data.get("lk"),
+        data.get("en"),
     )
 
 
@@ -98,9 +103,15 @@ def create_upload(
     checksum_algorithm: str | None,
     checksum_type: str | None,
     lock: ObjectLock | None,
+    encryption: Encryption = None,
 ) -> UploadInfo:
-    """Begin an upload; a lock asked for is what its object gets when it is complete."""
+    """Begin an upload; a lock asked for is what its object gets when it is complete.
+
+    How its parts are encrypted is settled here, and so is the data key that all of them share.
+    """
     raw_key = names.encode_key(key)
+    plan = plan_of(bucket, encryption)
+    secret = None if plan is None else plan.close(plan.suite.new_key())
     data = extras_of(content_type, metadata, headers, tags, None, None, lock)
     data["tok"] = f"{bucket.store.engine.host.random_u64():016x}"
     if checksum_algorithm:
@@ -116,10 +127,15 @@ def create_upload(
             if info.object_lock is None:
                 raise no_lock_error(bucket.name)
             check_future(bucket, txn, key, lock)
-        sequence, _ = txn.append(Kind.UPLOAD, info.bucket_id, raw_key, meta)
-        return _decode_upload(key, sequence, {"t": txn.now_ns, **data})
+        placed, shown = meta, data
+        if secret is not None:
+            shown = {**data, "en": secret.wrap_upload(info.bucket_id, raw_key, txn.next_sequence())}
+            placed = entries.pack(shown)
+        sequence, _ = txn.append(Kind.UPLOAD, info.bucket_id, raw_key, placed)
+        return _decode_upload(key, sequence, {"t": txn.now_ns, **shown})
 
-    return bucket.store.engine.commit(Operation(run, _RECORD_SIZE + len(raw_key) + len(meta)))
+    room = 0 if plan is None else plan.room
+    return bucket.store.engine.commit(Operation(run, _RECORD_SIZE + len(raw_key) + len(meta) + room))
 
 
 def upload_info(bucket: Bucket, key: str, upload_id: str) -> UploadInfo:
@@ -148,18 +164,37 @@ def open_part_writer(
     part_number: int,
     size_hint: int | None,
     checksums: Mapping[str, str] | None,
+    customer_key: bytes | None = None,
 ) -> ObjectWriter[PartInfo]:
-    """Return a writer for one part."""
+    """Return a writer for one part.
+
+    Raises
+    ------
+    CustomerKeyError, AccessDeniedError
+        The customer's key is missing, or another one than the upload was begun with.
+    """
     if not 1 <= part_number <= PART_NUMBER_MAX:
         raise InvalidInputError(f"part_number must be between 1 and {PART_NUMBER_MAX}, was {part_number}")
     raw_key = names.encode_key(key)
-    upload_info(bucket, key, upload_id)
+    upload = upload_info(bucket, key, upload_id)
     state = bucket.state
+    sealer, hashed = None, True
+    marks: dict[str, Any] = {}
+    if upload.encryption is not None:
+        found = info_of(upload.encryption)
+        check_key(customer_key, found.customer_check)
+        secret = upload_secret(bucket, raw_key, _upload_sequence(upload_id), upload.encryption)
+        suite = secret.plan.suite
+        sealer = Sealer.for_part(suite, data_key_of(secret.inner, found, suite, customer_key))
+        hashed = found.mode == "managed"
+        marks["en"] = {"s": suite.id, "n": sealer.salt}
+    else:
+        check_key(customer_key, b"")
 
     def finish(writer: ObjectWriter[PartInfo], extents: list[Extent], digest: bytes) -> Operation[PartInfo]:
         size = writer.size
         checks = writer.extras.get("cs", {})
-        meta = entries.encode_put_meta(digest, 0, size, extents, {"nr": part_number, "cs": checks})
+        meta = entries.encode_put_meta(digest, 0, size, extents, {"nr": part_number, "cs": checks, **marks})
 
         def run(txn: Transaction) -> PartInfo:
             info = state.changing(txn)
@@ -169,14 +204,21 @@ def open_part_writer(
 
         return Operation(run, _RECORD_SIZE + len(raw_key) + len(meta))
 
-    writer = ObjectWriter(bucket, size_hint, finish, {})
+    writer = ObjectWriter(bucket, size_hint, finish, {}, sealer, hashed)
     writer.set(checksums=checksums)
     return writer
 
 
-def _parts(
-    bucket: Bucket, reader: Reader, raw_key: bytes, upload_sequence: int, first: int = 1
-) -> list[tuple[PartInfo, tuple[Extent, ...]]]:
+class _Part(NamedTuple):
+    """An uploaded part, and where its bytes are."""
+
+    info: PartInfo
+    extents: tuple[Extent, ...]
+    salt: bytes
+    """Of its key; empty if it is not encrypted."""
+
+
+def _parts(bucket: Bucket, reader: Reader, raw_key: bytes, upload_sequence: int, first: int = 1) -> list[_Part]:
     """Return the parts of an upload from number `first` on."""
     found = []
     low, high = entries.part_key(upload_sequence, first), entries.part_key(upload_sequence + 1, 0)
@@ -185,7 +227,7 @@ def _parts(
         record, _ = read_record(bucket.store.engine.segments, entry, raw_key, bucket.bucket_id)
         meta = entries.decode_put_meta(record.meta)
         part = PartInfo(meta.extras["nr"], meta.size, meta.etag.hex(), entry.modified_ns, meta.extras.get("cs", {}))
-        found.append((part, meta.extents))
+        found.append(_Part(part, meta.extents, meta.extras.get("en", {}).get("n", b"")))
     return found
 
 
@@ -198,8 +240,8 @@ def list_parts_page(bucket: Bucket, key: str, upload_id: str, part_number_marker
         with bucket.store.engine.snapshot() as snapshot:
             _find_upload(snapshot, bucket, key, raw_key, upload_id)
             parts = [
-                part
-                for part, _ in _parts(bucket, snapshot, raw_key, _upload_sequence(upload_id), part_number_marker + 1)
+                part.info
+                for part in _parts(bucket, snapshot, raw_key, _upload_sequence(upload_id), part_number_marker + 1)
             ]
         more = len(parts) > limit
         page = parts[:limit]
@@ -236,30 +278,38 @@ def complete_upload(
     sequence = _upload_sequence(upload_id)
     state = bucket.state
     engine = bucket.store.engine
+    sealed = upload_info(bucket, key, upload_id).encryption
+    secret = None if sealed is None else upload_secret(bucket, raw_key, sequence, sealed)
 
     def run(txn: Transaction) -> ObjectInfo:
         info = state.changing(txn)
         upload = _find_upload(txn, bucket, key, raw_key, upload_id)
         check_conditions(txn, info, raw_key, if_match, if_none_match)
-        uploaded = {part.part_number: (part, extents) for part, extents in _parts(bucket, txn, raw_key, sequence)}
+        uploaded = {part.info.part_number: part for part in _parts(bucket, txn, raw_key, sequence)}
         chosen = []
         for number, (part_number, etag) in enumerate(parts):
             found = uploaded.get(part_number)
-            if found is None or found[0].etag != bare_etag(etag):
+            if found is None or found.info.etag != bare_etag(etag):
                 raise PartError(f"part {part_number} with etag {etag} was not uploaded", "InvalidPart")
-            if found[0].size < PART_SIZE_MIN and number < len(parts) - 1:
+            if found.info.size < PART_SIZE_MIN and number < len(parts) - 1:
                 raise PartError(
-                    f"part {part_number} has {found[0].size} bytes; only the last may be under {PART_SIZE_MIN}",
+                    f"part {part_number} has {found.info.size} bytes; only the last may be under {PART_SIZE_MIN}",
                     "EntityTooSmall",
                 )
             chosen.append(found)
-        digest = hashlib.md5(b"".join(bytes.fromhex(part.etag) for part, _ in chosen), usedforsecurity=False).digest()
-        size = sum(part.size for part, _ in chosen)
+        digest = hashlib.md5(b"".join(bytes.fromhex(part.info.etag) for part in chosen), usedforsecurity=False).digest()
+        sizes = [part.info.size for part in chosen]
+        size = sum(sizes)
         extras = extras_of(upload.content_type, upload.metadata, upload.headers, upload.tags, checksums, checksum_type)
         if upload.lock is not None:
             extras["lk"] = upload.lock
-        extras["ps"] = [part.size for part, _ in chosen]
-        extents = [extent for _, found in chosen for extent in found]
+        extras["ps"] = sizes
+        extents = [extent for part in chosen for extent in part.extents]
+        encrypted = None
+        if secret is not None:
+            salts = [PartSalt(part.info.part_number, part.salt) for part in chosen]
+            extras["en"] = secret.wrap(info.bucket_id, raw_key, txn.next_sequence(), size, salts, sizes)
+            encrypted = info_of(extras["en"])
         meta = entries.encode_put_meta(digest, len(chosen), size, extents, extras)
         made = append_put(bucket, txn, info, raw_key, meta, b"")
         txn.append(Kind.UPLOAD_REMOVE, info.bucket_id, raw_key, b"", aux=sequence)
@@ -275,16 +325,17 @@ def complete_upload(
             headers=upload.headers,
             checksums=dict(checksums or {}),
             checksum_type=checksum_type,
-            part_sizes=tuple(part.size for part, _ in chosen),
+            part_sizes=tuple(sizes),
             tag_count=len(upload.tags),
             retention_mode=made.lock.retention_mode,
             retain_until_ns=made.lock.retain_until_ns,
             legal_hold=made.lock.legal_hold,
             locked=made.lock is not UNLOCKED,
+            encryption=encrypted,
         )
 
     # A part has one extent, or a few where its body crossed segments; 48 packed bytes each and 9 for its size.
-    length = 4 * _RECORD_SIZE + 2 * len(raw_key) + 4096 + 256 * len(parts)
+    length = 4 * _RECORD_SIZE + 2 * len(raw_key) + 4096 + 256 * len(parts) + (secret.plan.room if secret else 0)
     return retrying(lambda: engine.commit(Operation(run, length)), key)
 
 

@@ -7,11 +7,14 @@ commit, so that of any number of writers exactly one wins.
 from __future__ import annotations
 
 import hashlib
+import secrets
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import repeat
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Self, TypeVar
 
 import numpy as np
 
+from tickvault.engine.attribution import current_caller
 from tickvault.engine.bodies import BodyStream, Extent
 from tickvault.engine.commit import Operation, Transaction
 from tickvault.engine.kernels import kernels
@@ -19,16 +22,22 @@ from tickvault.engine.record import FRAME_SIZE, Buffer, frame_checksums
 from tickvault.errors import InvalidInputError, NotFoundError, PreconditionFailedError
 from tickvault.objects import entries, names
 from tickvault.objects.blob import Blob
+from tickvault.objects.encryption.sealing import Plan, Secret, plan_of
+from tickvault.objects.encryption.setting import EncryptionRequest
+from tickvault.objects.encryption.stored import info_of
 from tickvault.objects.entries import AUX_PLAIN, AUX_VERSIONED, META, META_LOCK, Kind
 from tickvault.objects.lock.guard import LOCK_DOCUMENT
 from tickvault.objects.lock.retention import UNLOCKED, ObjectLock
 from tickvault.objects.lock.verbs import locked_meta
 from tickvault.objects.model import BucketInfo, ObjectInfo
+from tickvault.security.cipher import Sealer, seal_body, stored_size
 
 if TYPE_CHECKING:
     from tickvault.objects.bucket import Bucket
 
 Result = TypeVar("Result")
+#: What a write asks for in place of its bucket's encryption; see `EncryptionRequest.of`.
+Encryption = str | Mapping[str, Any] | EncryptionRequest | None
 
 #: Bodies up to this size ride in the commit batch.
 INLINE_SIZE_MAX = 256 * 1024
@@ -38,6 +47,8 @@ PUT_MANY_SIZE_MAX = 64 * 1024 * 1024
 OBJECT_SIZE_MAX = 5 * 1024**4
 #: Header, padding, and the lock that a bucket's default adds to the meta.
 _RECORD_OVERHEAD = 256
+#: A stream is sealed in pieces of this size: larger ones would leave the caches between two steps, bytes.
+_SEAL_SIZE = 1 << 20
 #: Fewer bodies than this are hashed sooner one by one.
 _KERNEL_COUNT_MIN = 4
 
@@ -154,6 +165,7 @@ def append_put(
 ) -> Appended:
     """Append the PUT record as the bucket's versioning and lock ask."""
     lock = UNLOCKED
+    expected = txn.next_sequence()
     if LOCK_DOCUMENT in info.documents or META.unpack_from(meta)[2] & META_LOCK:
         meta, lock = locked_meta(bucket, txn, info, key, meta)
         if lock != UNLOCKED:
@@ -162,6 +174,7 @@ def append_put(
     versioning = info.versioning
     aux = AUX_PLAIN if versioning == "off" else AUX_VERSIONED if versioning == "enabled" else 0
     sequence, _ = txn.append(Kind.PUT, info.bucket_id, key, meta, body, aux=aux, frames=frames, last=last)
+    assert sequence == expected, "a wrapped key is bound to the sequence that its record was to get"
     return Appended(sequence, f"{sequence:016x}" if aux & AUX_VERSIONED else "null", lock)
 
 
@@ -174,15 +187,25 @@ def put_operation(
     if_match: str | None,
     if_none_match: str | None,
     etag: bytes | None = None,
+    encryption: Encryption = None,
 ) -> Operation[ObjectInfo]:
     """Return the operation that writes a body of at most `INLINE_SIZE_MAX` bytes, made with `as_buffer`."""
     raw_key = names.encode_key(key)
     size = len(body)
     if size > INLINE_SIZE_MAX:
         raise InvalidInputError(f"{size} bytes do not fit into a commit ({INLINE_SIZE_MAX}); use open_writer")
-    digest = md5(body) if etag is None else etag
+    plan = plan_of(bucket, encryption)
+    stored: Buffer
+    if plan is None:
+        secret, stored = None, body
+        digest = md5(body) if etag is None else etag
+    else:
+        digest = md5(body) if etag is None and plan.mode == "managed" else (etag or b"")
+        digest = plan.etag(digest)
+        sealed = seal_body(plan.suite, body)
+        secret, stored = plan.close(sealed.data_key), sealed.stored
     meta = entries.encode_put_meta(digest, 0, size, (), extras)
-    frames = frame_checksums(body) if size > FRAME_SIZE else None
+    frames = frame_checksums(stored) if len(stored) > FRAME_SIZE else None
     conditional = if_match is not None or if_none_match is not None
     state = bucket.state
 
@@ -190,7 +213,11 @@ def put_operation(
         info = state.changing(txn)
         if conditional:
             check_conditions(txn, info, raw_key, if_match, if_none_match)
-        made = append_put(bucket, txn, info, raw_key, meta, body, frames, last=True)
+        placed, encrypted = meta, None
+        if secret is not None:
+            entry = secret.wrap(info.bucket_id, raw_key, txn.next_sequence(), size)
+            placed, encrypted = entries.encode_put_meta(digest, 0, size, (), {**extras, "en": entry}), info_of(entry)
+        made = append_put(bucket, txn, info, raw_key, placed, stored, frames, last=True)
         return ObjectInfo(
             key,
             size,
@@ -209,16 +236,41 @@ def put_operation(
             len(extras.get("tg", ())),
             *made.lock[:3],
             made.lock is not UNLOCKED,
+            encrypted,
         )
 
-    length = _RECORD_OVERHEAD + len(raw_key) + len(meta) + size + (len(frames) if frames else 0)
-    return Operation(run, length)
+    length = _RECORD_OVERHEAD + len(raw_key) + len(meta) + len(stored) + (len(frames) if frames else 0)
+    return Operation(run, length if plan is None else length + plan.room)
 
 
 def _described(item: object) -> str:
     if isinstance(item, (str, bytes)) or not isinstance(item, Sequence):
         return f"a {type(item).__name__}"
     return f"a {type(item).__name__} of {len(item)}"
+
+
+class _Item(NamedTuple):
+    """One object of a `put_many`, ready for the commit."""
+
+    key: str
+    raw_key: bytes
+    size: int
+    stored: Buffer
+    etag: bytes
+    meta: bytes
+    frames: bytes | None
+    secret: Secret | None
+
+
+def _item(plan: Plan | None, key: str, raw_key: bytes, body: memoryview, digest: bytes) -> _Item:
+    stored: Buffer = body
+    secret = None
+    if plan is not None:
+        digest = plan.etag(digest)
+        sealed = seal_body(plan.suite, body)
+        secret, stored = plan.close(sealed.data_key), sealed.stored
+    frames = frame_checksums(stored) if len(stored) > FRAME_SIZE else None
+    return _Item(key, raw_key, len(body), stored, digest, entries.encode_put_meta(digest, 0, len(body)), frames, secret)
 
 
 def put_many(bucket: Bucket, items: Iterable[tuple[str, Any]]) -> list[ObjectInfo]:
@@ -253,25 +305,30 @@ def put_many(bucket: Bucket, items: Iterable[tuple[str, Any]]) -> list[ObjectInf
             raise InvalidInputError(
                 f"put_many is atomic up to {PUT_MANY_SIZE_MAX} bytes; these items take more. Split them"
             )
-    prepared: list[tuple[str, bytes, memoryview, bytes, bytes, bytes | None]] = []
-    for (key, raw_key, body), digest in zip(named, md5_many([body for _, _, body in named]), strict=True):
-        size = len(body)
-        frames = frame_checksums(body) if size > FRAME_SIZE else None
-        meta = entries.encode_put_meta(digest, 0, size)
-        prepared.append((key, raw_key, body, digest, meta, frames))
-    if not prepared:
+    if not named:
         return []
+    prepared: list[_Item] = []
+    plan = plan_of(bucket)
+    digests = md5_many([body for _, _, body in named]) if plan is None or plan.mode == "managed" else repeat(b"")
+    for (key, raw_key, body), digest in zip(named, digests, strict=False):
+        prepared.append(_item(plan, key, raw_key, body, digest))
+    if plan is not None:
+        total += len(prepared) * plan.room + sum(len(item.stored) - item.size for item in prepared)
     state = bucket.state
     # Of items with the same key the last one is the latest.
-    last_of = {key: number for number, (key, *_) in enumerate(prepared)}
+    last_of = {item.key: number for number, item in enumerate(prepared)}
     repeated = len(last_of) < len(prepared)
 
     def run(txn: Transaction) -> list[ObjectInfo]:
         info = state.changing(txn)
         made = []
-        for key, raw_key, body, digest, meta, frames in prepared:
-            sequence, version_id, lock = append_put(bucket, txn, info, raw_key, meta, body, frames)
-            one = ObjectInfo(key, len(body), digest.hex(), sequence, txn.now_ns, version_id)
+        for key, raw_key, size, stored, digest, meta, frames, secret in prepared:
+            placed, encrypted = meta, None
+            if secret is not None:
+                entry = secret.wrap(info.bucket_id, raw_key, txn.next_sequence(), size)
+                placed, encrypted = entries.encode_put_meta(digest, 0, size, (), {"en": entry}), info_of(entry)
+            sequence, version_id, lock = append_put(bucket, txn, info, raw_key, placed, stored, frames)
+            one = ObjectInfo(key, size, digest.hex(), sequence, txn.now_ns, version_id, encryption=encrypted)
             if lock is not UNLOCKED:
                 one = one._replace(
                     retention_mode=lock.retention_mode,
@@ -299,13 +356,20 @@ class ObjectWriter(Generic[Result]):
         size_hint: int | None,
         finish: Callable[[ObjectWriter[Result], list[Extent], bytes], Operation[Result]],
         extras: dict[str, Any],
+        sealer: Sealer | None = None,
+        hashed: bool = True,
     ) -> None:
         self._bucket = bucket
+        if sealer is not None and size_hint is not None:
+            size_hint = stored_size(max(size_hint, 0))
         self._stream: BodyStream | None = bucket.store.engine.bodies().stream(size_hint)
         self._finish = finish
-        self._md5 = hashlib.md5(usedforsecurity=False)
+        self._sealer = sealer
+        self._md5 = hashlib.md5(usedforsecurity=False) if hashed else None
         self.extras = extras
         self.size = 0
+        self._caller = current_caller()
+        """Who opened it, and so whose the object is, wherever it is committed."""
 
     def write(self, data: Any) -> None:
         """Append bytes; may wait for the disk."""
@@ -314,13 +378,18 @@ class ObjectWriter(Generic[Result]):
         view = as_buffer(data)
         if self.size + len(view) > OBJECT_SIZE_MAX:
             raise InvalidInputError(f"an object has at most {OBJECT_SIZE_MAX} bytes")
-        self._md5.update(view)
+        if self._md5 is not None:
+            self._md5.update(view)
         self.size += len(view)
-        self._stream.write(view)
+        if self._sealer is None:
+            self._stream.write(view)
+            return
+        for start in range(0, len(view), _SEAL_SIZE):
+            self._stream.write(self._sealer.update(view[start : start + _SEAL_SIZE]))
 
     def md5_hex(self) -> str:
-        """Return the MD5 of what was written so far."""
-        return self._md5.hexdigest()
+        """Return the MD5 of what was written so far; empty where the entity tag is not made from it."""
+        return "" if self._md5 is None else self._md5.hexdigest()
 
     def set(self, *, checksums: Mapping[str, str] | None = None, checksum_type: str | None = None) -> None:
         """Set what is known only after the body: its checksums."""
@@ -335,7 +404,12 @@ class ObjectWriter(Generic[Result]):
         """
         if self._stream is None:
             raise InvalidInputError("the writer was committed or aborted; open a new one")
-        return self._finish(self, self._stream.finish(), self._md5.digest())
+        if self._sealer is not None:
+            self._stream.write(self._sealer.finish())
+        digest = secrets.token_bytes(16) if self._md5 is None else self._md5.digest()
+        operation = self._finish(self, self._stream.finish(), digest)
+        operation.caller = self._caller
+        return operation
 
     def commit(self) -> Result:
         """Make it an object; durable when this returns."""
@@ -369,11 +443,14 @@ def open_writer(
     extras: dict[str, Any],
     if_match: str | None,
     if_none_match: str | None,
+    encryption: Encryption = None,
 ) -> ObjectWriter[ObjectInfo]:
     """Return a writer for a body of any size."""
     raw_key = names.encode_key(key)
     state = bucket.state
-    state.current(bucket.store)
+    plan = plan_of(bucket, encryption)
+    sealer = None if plan is None else Sealer.for_object(plan.suite)
+    secret = None if plan is None or sealer is None else plan.close(sealer.data_key)
 
     def finish(writer: ObjectWriter[ObjectInfo], extents: list[Extent], digest: bytes) -> Operation[ObjectInfo]:
         size = writer.size
@@ -384,7 +461,12 @@ def open_writer(
             info = state.changing(txn)
             if if_match is not None or if_none_match is not None:
                 check_conditions(txn, info, raw_key, if_match, if_none_match)
-            made = append_put(bucket, txn, info, raw_key, meta, b"", last=True)
+            placed, encrypted = meta, None
+            if secret is not None:
+                entry = secret.wrap(info.bucket_id, raw_key, txn.next_sequence(), size)
+                placed = entries.encode_put_meta(digest, 0, size, extents, {**written, "en": entry})
+                encrypted = info_of(entry)
+            made = append_put(bucket, txn, info, raw_key, placed, b"", last=True)
             return ObjectInfo(
                 key,
                 size,
@@ -402,8 +484,11 @@ def open_writer(
                 retain_until_ns=made.lock.retain_until_ns,
                 legal_hold=made.lock.legal_hold,
                 locked=made.lock is not UNLOCKED,
+                encryption=encrypted,
             )
 
-        return Operation(run, _RECORD_OVERHEAD + len(raw_key) + len(meta))
+        length = _RECORD_OVERHEAD + len(raw_key) + len(meta)
+        return Operation(run, length if secret is None else length + secret.plan.room)
 
-    return ObjectWriter(bucket, size_hint, finish, extras)
+    hashed = plan is None or plan.mode == "managed"
+    return ObjectWriter(bucket, size_hint, finish, extras, sealer, hashed)

@@ -16,7 +16,11 @@ if TYPE_CHECKING:
 
 
 def get_ranges(
-    bucket: Bucket, key: str, ranges: Sequence[tuple[int, int | None]], version_id: str | None
+    bucket: Bucket,
+    key: str,
+    ranges: Sequence[tuple[int, int | None]],
+    version_id: str | None,
+    customer_key: bytes | None = None,
 ) -> list[Blob]:
     """Return the ranges [start, end) in the order asked for.
 
@@ -29,5 +33,5 @@ def get_ranges(
     IntegrityError
         Bytes of a range are damaged; none is returned.
     """
-    reader = read(bucket, key, version_id)
+    reader = read(bucket, key, version_id, customer_key)
     return [reader.blob(start, end) for start, end in ranges]

@@ -16,6 +16,9 @@ from tickvault.objects.model import BucketInfo
 if TYPE_CHECKING:
     from tickvault.objects.store import ObjectStore
 
+#: Where a bucket's settings say what is audited: ``{"reads": True}``.
+AUDIT_DOCUMENT = "audit"
+
 
 def bucket_not_found(name: str) -> BucketNotFoundError:
     """Return the error of a bucket that is not there."""
@@ -47,13 +50,28 @@ class BucketState:
     objects stand under another id.
     """
 
-    __slots__ = ("_seen", "key", "name")
+    __slots__ = ("_audits_reads", "_seen", "_settings", "key", "name")
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.key = entries.bucket_key(name)
         # Bytes and what they say are one value: threads share this, and must never see one without the other.
         self._seen: tuple[bytes, BucketInfo] | None = None
+        self._settings = b""
+        self._audits_reads = False
+
+    def audits_reads(self, store: ObjectStore) -> bool:
+        """Return whether reads through the Python API are to be audited.
+
+        In the path of every read, so it looks only whether any bucket's settings have changed since.
+        """
+        if store.engine.closed:
+            return False  # whoever reads is told that it is
+        settings = store.engine.control.settings
+        if settings != self._settings:
+            self._audits_reads = bool(self.current(store).documents.get(AUDIT_DOCUMENT, {}).get("reads"))
+            self._settings = settings
+        return self._audits_reads
 
     @property
     def info(self) -> BucketInfo:

@@ -10,11 +10,17 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import Any, Self, TypeVar
 
+from tickvault.audit.auditor import Auditor, begin_attribution
 from tickvault.engine.commit import Operation, Transaction
 from tickvault.engine.engine import Engine, EngineOptions, Progress
 from tickvault.errors import AlreadyExistsError, InvalidInputError, NotEmptyError, StorageError, TickVaultError
 from tickvault.objects import entries, names
+from tickvault.objects.auditing import describe
 from tickvault.objects.bucket import Bucket
+from tickvault.objects.documents import VaultDocuments
+from tickvault.objects.encryption.key_uses import check_setting
+from tickvault.objects.encryption.setting import ENCRYPTION_DOCUMENT, EncryptionRequest
+from tickvault.objects.encryption.vault_keys import VaultKeys
 from tickvault.objects.entries import Kind
 from tickvault.objects.interpreter import ObjectInterpreter
 from tickvault.objects.lock.clock import ComplianceClock
@@ -23,11 +29,16 @@ from tickvault.objects.lock.retention import BucketLock, bucket_lock
 from tickvault.objects.model import BucketInfo, Durability
 from tickvault.objects.put import INLINE_SIZE_MAX
 from tickvault.objects.state import BucketState, decode_bucket, encode_bucket
+from tickvault.security.keyring.service import KeyService
 
 Result = TypeVar("Result")
 
+#: The document with the settings of the audit trail.
+AUDIT_SETTINGS = "audit/settings"
 #: Between two looks at the wall clock, nanoseconds.
 _CLOCK_ROUND_NS = 20 * 10**9
+#: A mark that is younger is not renewed when the vault is closed: a command line does not write one each time.
+_CLOCK_CLOSING_NS = 60 * 10**9
 
 _stores: dict[tuple[int, int], ObjectStore] = {}
 _lock = threading.Lock()
@@ -42,9 +53,18 @@ class ObjectStore:
         self.engine = engine
         self.path = engine.path
         self.lock_clock = ComplianceClock(engine)
-        engine.guards.append(LockGuard(self.lock_clock))
+        engine.guards.append(LockGuard(self.lock_clock, engine))
         engine.rounds.append(self._observe_clock)
         self._clock_seen_ns = 0
+        self.documents = VaultDocuments(engine)
+        self.auditor = Auditor(
+            engine,
+            describe,
+            self._bucket_names,
+            self._audit_settings,
+            lambda settings: self.documents.put(AUDIT_SETTINGS, settings),
+        )
+        self.keys = VaultKeys(engine.path, self.documents, self.auditor)
         self._references = 1
         self._identity = (0, 0)
 
@@ -64,10 +84,19 @@ class ObjectStore:
                 return
             _stores.pop(self._identity, None)
         try:
-            self.lock_clock.observe(force=True)
+            self.lock_clock.observe(age_ns=_CLOCK_CLOSING_NS)
         except TickVaultError:
             pass  # poisoned or full: the mark stays older, and retentions last longer
+        self.keys.close()
+        self.auditor.close()
         self.engine.close()
+
+    def _bucket_names(self) -> dict[int, str]:
+        return {info.bucket_id: info.name for info in self.list_buckets()}
+
+    def _audit_settings(self) -> Mapping[str, Any]:
+        found = self.documents.get(AUDIT_SETTINGS)
+        return {} if found is None else found.data
 
     def _observe_clock(self) -> None:
         """Renew the mark of the compliance clock where it is due; asked every round of the upkeep."""
@@ -85,6 +114,7 @@ class ObjectStore:
         documents: Mapping[str, Any] | None = None,
         object_lock: bool = False,
         retention: str | tuple[str, int] | BucketLock | None = None,
+        encryption: str | Mapping[str, Any] | EncryptionRequest | None = None,
     ) -> Bucket:
         """Make a bucket.
 
@@ -98,6 +128,9 @@ class ObjectStore:
             Versions may be locked; for good, and with versioning.
         retention : str, (str, int) or None
             What new versions are kept for: a preset (``sec-17a-4``, …) or (mode, days); implies `object_lock`.
+        encryption : str, mapping or None
+            What new versions are encrypted with: a suite (``aes-256-gcm``, ``sm4-gcm``), or a mapping of ``suite`` and
+            ``key``, the id of a key.
 
         Raises
         ------
@@ -115,6 +148,8 @@ class ObjectStore:
             documents[LOCK_DOCUMENT] = bucket_lock(retention).document()
             versioning = True
             self.lock_clock.ensure()
+        if encryption is not None:
+            documents[ENCRYPTION_DOCUMENT] = check_setting(self, encryption).document()
 
         def run(txn: Transaction) -> None:
             if txn.get(index_key) is not None:
@@ -192,6 +227,8 @@ def open_store(
     rebuild: bool = False,
     options: EngineOptions | None = None,
     progress: Progress | None = None,
+    audit: bool = True,
+    key_service: str | KeyService | None = None,
     **seams: Any,
 ) -> ObjectStore:
     """Open the vault in a folder; a second opening in the same process shares the first.
@@ -204,6 +241,10 @@ def open_store(
         Make the vault if it is missing; otherwise raise `NotFoundError`.
     rebuild : bool
         Build the index anew from the segments; the vault must not be open anywhere.
+    audit : bool
+        Off only to measure what the audit trail costs: nothing that this process does is recorded then.
+    key_service : str or KeyService, optional
+        Who keeps the keys of what is encrypted, in place of what the environment says.
     """
     folder = os.path.abspath(os.fspath(path))
     with _lock:
@@ -218,6 +259,8 @@ def open_store(
         if shared is not None and not shared.engine.closed:
             if rebuild:
                 raise InvalidInputError(f"{folder} is open in this process; close it to rebuild its index")
+            if key_service is not None:
+                shared.keys.use(key_service)
             shared._references += 1
             return shared
         engine = Engine.open(
@@ -230,6 +273,10 @@ def open_store(
             **seams,
         )
         store = ObjectStore(engine)
+        store.auditor.enabled = audit
+        if key_service is not None:
+            store.keys.use(key_service)
+        begin_attribution(enabled=audit)
         store.lock_clock.observe()
         status = os.stat(folder)
         store._identity = (status.st_dev, status.st_ino)

@@ -133,7 +133,7 @@ def test_refusals(s3, bucket, source, refused):
     assert copy(f"{bucket}/x?versionId=00000000000000ff") == (404, "NoSuchVersion")
     assert copy(source, MetadataDirective="KEEP") == (400, "InvalidArgument")
     assert copy(source, TaggingDirective="KEEP") == (400, "InvalidArgument")
-    assert copy(source, ServerSideEncryption="AES256") == (501, "NotImplemented")
+    assert copy(source, ServerSideEncryption="aws:kms:dsse") == (501, "NotImplemented")
     assert copy(source, MetadataDirective="REPLACE", Metadata={"a": "b" * 2048}) == (400, "MetadataTooLarge")
 
 

@@ -338,8 +338,8 @@ def test_an_unsigned_request_is_refused(endpoint, s3, bucket):
 
 def test_what_would_change_how_an_object_is_kept_is_refused(s3, bucket, refused):
     for options in (
-        {"ServerSideEncryption": "AES256"},
-        {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": "k"},
+        {"ServerSideEncryption": "aws:kms:dsse"},
+        {"ServerSideEncryption": "aws:kms", "SSEKMSEncryptionContext": "e30="},
         {"GrantRead": 'id="x"'},
         {"WriteOffsetBytes": 3},
     ):

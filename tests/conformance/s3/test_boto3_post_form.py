@@ -88,6 +88,6 @@ def test_refusals(s3, bucket):
     assert code(send(expired, b"x")) == (403, "AccessDenied")
     elsewhere = {**post, "url": post["url"].replace(bucket, "no-such-bucket")}
     assert send(elsewhere, b"x").status in (403, 404)
-    encrypted = signed(s3, bucket, fields={"x-amz-server-side-encryption": "AES256"})
-    assert code(send(encrypted, b"x")) == (501, "NotImplemented")
+    encrypted = signed(s3, bucket, fields={"x-amz-server-side-encryption": "wood"})
+    assert code(send(encrypted, b"x")) == (400, "InvalidEncryptionAlgorithmError")
     assert s3.list_objects_v2(Bucket=bucket)["KeyCount"] == 0

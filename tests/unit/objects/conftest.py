@@ -32,6 +32,9 @@ class StandingClock:
     def boottime_ns(self) -> int:
         return self.counted_ns
 
+    def error_ns(self) -> int:
+        return 1_000_000
+
     def pass_days(self, days: float) -> None:
         self.time_ns += int(days * DAY_NS)
         self.counted_ns += int(days * DAY_NS)

@@ -1,8 +1,8 @@
 """From a parsed HTTP head to an authenticated request with its body.
 
-Invariants: nothing reaches an operation without having passed `Admission.admit`; only a CORS preflight and a
-browser form upload may pass it unsigned on a server that does not allow anonymous requests, and the operation
-of the latter checks the form's own signature.
+Invariants: nothing reaches an operation without having passed `Admission.admit`; only a CORS preflight, a browser
+form upload and a request of STS may pass it unauthenticated on a server that does not allow anonymous requests; the
+operations of the latter two check the signature of the form, and that over the body of the request.
 """
 
 from __future__ import annotations
@@ -56,6 +56,7 @@ class Admission:
         has_body: bool = False,
         remote: str = "",
         secure: bool = False,
+        tls_version: str = "",
     ) -> tuple[Request, RequestBody | None]:
         """Return the request, and its body when the connection has to fill one.
 
@@ -67,7 +68,9 @@ class Admission:
         target = split_target(raw_target)
         host = headers.get("host", "")
         bucket, key = bucket_and_key(target.decoded_path, host, self._domains)
-        if "authorization" in headers:
+        if method == "POST" and not bucket:
+            identity = ANONYMOUS  # STS and the like sign their body, which is not here yet
+        elif "authorization" in headers:
             identity = self._authenticator.authenticate(method, target, headers)
         else:
             identity = self._identify_unsigned(method, target, headers, key)
@@ -90,7 +93,12 @@ class Admission:
             remote,
             secure,
             host,
+            tls_version,
         )
+        signer = identity.signer
+        if signer is not None:
+            request.signer = signer
+            request.identity = signer.identity
         return request, arriving
 
     def _identify_unsigned(self, method: str, target: Target, headers: Mapping[str, str], key: str) -> Identity:

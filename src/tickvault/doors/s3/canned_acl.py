@@ -56,6 +56,11 @@ def is_public(acl: object) -> bool:
     return acl in _PUBLIC
 
 
+def opens(acl: str) -> bool:
+    """Return whether a canned ACL grants anything to others than the owner, which is what S3 calls public."""
+    return bool(GRANTS.get(acl))
+
+
 def policy_document(context: Context, acl: str) -> bytes:
     """Return the AccessControlPolicy of a canned ACL."""
     owner = f"{tag('ID', context.owner_id)}{tag('DisplayName', context.owner_name)}"

@@ -8,16 +8,16 @@ Source: Amazon S3 API Reference, CopyObject, UploadPartCopy.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from urllib.parse import unquote_to_bytes
 
 from tickvault.doors.s3.context import KEY_SIZE_MAX, Context
+from tickvault.doors.s3.encryption_headers import COPY_SOURCE, read_customer_key
 from tickvault.doors.s3.errors import S3Error, not_implemented
 from tickvault.doors.s3.message import Request
-from tickvault.doors.s3.object_headers import refuse_unsupported
 from tickvault.errors import NotFoundError, VersionNotFoundError
 from tickvault.objects.bucket import Bucket
+from tickvault.objects.encryption.customer_key import check_key
 from tickvault.objects.model import NULL_VERSION, ObjectInfo
 
 
@@ -39,6 +39,7 @@ class CopySource:
     version_id: str | None
     info: ObjectInfo
     explicit_version: bool
+    customer_key: bytes | None = field(default=None, repr=False)
 
     def names(self, request: Request) -> bool:
         """Return whether the request writes to the very key it copies from."""
@@ -85,7 +86,7 @@ def parse_copy_source(header: str) -> tuple[str, str, str | None]:
     return bucket, key, version_id
 
 
-def find_source(context: Context, headers: Mapping[str, str]) -> CopySource:
+def find_source(context: Context, request: Request) -> CopySource:
     """Look up what ``x-amz-copy-source`` names.
 
     Raises
@@ -94,9 +95,8 @@ def find_source(context: Context, headers: Mapping[str, str]) -> CopySource:
         ``NoSuchBucket``, ``NoSuchKey``, ``NoSuchVersion``; ``InvalidRequest`` for a delete marker named by
         its version.
     """
-    refuse_unsupported(headers)
-    if "x-amz-copy-source-server-side-encryption-customer-algorithm" in headers:
-        raise S3Error("InvalidRequest", "The encryption parameters are not applicable to this object.")
+    headers = request.headers
+    customer_key = read_customer_key(request, COPY_SOURCE)
     bucket_name, key, version_id = parse_copy_source(headers["x-amz-copy-source"])
     if len(key.encode()) > KEY_SIZE_MAX:
         raise S3Error("KeyTooLongError", Size=len(key.encode()), MaxSizeAllowed=KEY_SIZE_MAX)
@@ -112,7 +112,8 @@ def find_source(context: Context, headers: Mapping[str, str]) -> CopySource:
                 "The source of a copy request may not specifically refer to a delete marker by version id.",
             ) from None
         raise S3Error("NoSuchKey", Key=key) from None
+    check_key(customer_key, b"" if info.encryption is None else info.encryption.customer_check)
     explicit = version_id is not None
     if version_id is None and info.version_id != NULL_VERSION:
         version_id = info.version_id
-    return CopySource(bucket, key, version_id, info, explicit)
+    return CopySource(bucket, key, version_id, info, explicit, customer_key)

@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable
 from concurrent.futures import Executor
 from typing import TYPE_CHECKING, Any
 
+from tickvault.audit.auditor import Auditor
 from tickvault.doors.s3.admission import Admission
 from tickvault.doors.s3.limits import Limits
 from tickvault.doors.s3.message import Request, Response
@@ -51,6 +52,8 @@ class Door:
         Where blocking response bodies are read; None is the event loop's own.
     refuse_early : callable
         Given a request whose client waits to be invited to send its body: the answer that refuses it, or None.
+    auditor : Auditor, optional
+        Told of every request before it is answered.
     """
 
     def __init__(
@@ -63,7 +66,9 @@ class Door:
         limits: Limits | None = None,
         executor: Executor | None = None,
         refuse_early: RefuseEarly = refuse_nothing,
+        auditor: Auditor | None = None,
     ) -> None:
+        self.auditor = auditor
         self.context = context
         self.route = route
         self.refuse_early = refuse_early

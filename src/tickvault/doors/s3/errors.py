@@ -84,6 +84,11 @@ CODES: dict[str, tuple[int, str]] = {
     "InvalidArgument": (400, "Invalid Argument"),
     "InvalidBucketName": (400, "The specified bucket is not valid."),
     "InvalidBucketState": (409, "The request is not valid for the current state of the bucket."),
+    "InvalidEncryptionAlgorithmError": (
+        400,
+        "The encryption request you specified is not valid. The valid value is AES256.",
+    ),
+    "KMS.NotFoundException": (400, "The key that was named does not exist."),
     "InvalidDigest": (400, "The Content-MD5 or checksum value that you specified is not valid."),
     "InvalidObjectState": (403, "The operation is not valid for the current state of the object."),
     "InvalidPart": (
@@ -310,7 +315,7 @@ def error_response(error: BaseException, request_id: str, resource: str = "", *,
     if method == "HEAD" or failure.status == 304:
         if failure.status != 304:
             headers["Content-Type"] = "application/xml"
-        return Response(failure.status, headers)
+        return Response(failure.status, headers, error=failure.code)
     headers["Content-Type"] = "application/xml"
     details = "".join(
         f"<{name}>{escape(str(value))}</{name}>" for name, value in failure.details.items() if value is not None
@@ -321,4 +326,4 @@ def error_response(error: BaseException, request_id: str, resource: str = "", *,
         f"<Resource>{escape(resource)}</Resource><RequestId>{escape(request_id)}</RequestId>"
         f"<HostId>{escape(request_id)}</HostId></Error>"
     )
-    return Response(failure.status, headers, body.encode())
+    return Response(failure.status, headers, body.encode(), error=failure.code)

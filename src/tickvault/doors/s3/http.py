@@ -16,6 +16,7 @@ from collections.abc import Awaitable
 from functools import partial
 from typing import TYPE_CHECKING, cast
 
+from tickvault.doors.s3.auditing import record_answer, record_unadmitted
 from tickvault.doors.s3.errors import S3Error, error_response
 from tickvault.doors.s3.flow import FOR_BODY, FOR_GOOD, FOR_QUEUE, FlowControl
 from tickvault.doors.s3.message import Deferred, Outcome, Request, Response
@@ -54,6 +55,7 @@ class Connection(FlowControl):
         "_remote",
         "_secure",
         "_task",
+        "_tls_version",
     )
 
     def __init__(self, door: Door) -> None:
@@ -70,6 +72,7 @@ class Connection(FlowControl):
         self._eof = False
         self._remote: str | None = None
         self._secure = False
+        self._tls_version = ""
 
     # The transport's side.
 
@@ -79,6 +82,9 @@ class Connection(FlowControl):
         self._transport = cast(asyncio.Transport, transport)
         self._transport.set_write_buffer_limits(high=door.limits.write_buffer_max)
         self._secure = transport.get_extra_info("sslcontext") is not None
+        if self._secure:
+            found = transport.get_extra_info("ssl_object")
+            self._tls_version = ((found and found.version()) or "").removeprefix("TLSv")
         self.deadline = door.now + door.limits.idle_timeout_s
         door.connections.add(self)
         if door.stopping or len(door.connections) > door.limits.connections_max:
@@ -284,6 +290,7 @@ class Connection(FlowControl):
                 has_body=exchange.has_body,
                 remote=self._remote or "",
                 secure=self._secure,
+                tls_version=self._tls_version,
             )
         except Exception as error:  # whatever it is, the client is owed an answer
             self._answer_error(exchange, error)
@@ -361,6 +368,16 @@ class Connection(FlowControl):
         if request_id is None:
             request_id = cast(Request, exchange.request).request_id
         request = exchange.request
+        if self._door.auditor is not None and not exchange.audited:
+            exchange.audited = True
+            try:
+                self._audit(exchange, response, request_id)
+            except Exception:
+                # Nobody is told what happened, but that it cannot be told: what cannot be audited is not answered.
+                log.exception("request %s could not be audited", request_id)
+                _close(body)
+                response = error_response(S3Error("SlowDown"), request_id, method=exchange.method)
+                body = response.body
         on_object = request is not None and request.key != "" and not request.query
         self._door.count(exchange.method, response.status, on_object=on_object)
         sends_body = exchange.method != "HEAD" and has_body(response.status)
@@ -380,6 +397,17 @@ class Connection(FlowControl):
             return
         self._send(head, cast(bytes, body))
         self._done(exchange)
+
+    def _audit(self, exchange: Exchange, response: Response, request_id: str) -> None:
+        """Put what came of a request on its way into the audit trail, before it is answered."""
+        auditor = self._door.auditor
+        assert auditor is not None
+        if exchange.request is not None:
+            record_answer(auditor, exchange.request, response)
+        else:
+            record_unadmitted(
+                auditor, exchange.method, exchange.target, exchange.headers, self._remote or "", request_id, response
+            )
 
     async def _stream(self, exchange: Exchange, response: Response, request_id: str) -> None:
         started = False

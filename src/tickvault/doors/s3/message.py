@@ -11,7 +11,13 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
+
+from tickvault.engine.attribution import Caller
+
+if TYPE_CHECKING:
+    from tickvault.doors.s3.authorization.authorizer import Authorizer
+    from tickvault.doors.s3.authorization.signer import Signer
 
 Chunk = bytes | memoryview
 
@@ -71,6 +77,20 @@ class Request:
     remote: str = ""
     secure: bool = False
     host: str = ""
+    tls_version: str = ""
+    """Such as ``1.3``; empty without TLS."""
+    identity: str = ""
+    """Who that is, as an ARN; empty where only the access key is known."""
+    action: str = ""
+    """S3's name of the operation, once it is known."""
+    caller: Caller | None = None
+    """Whose the changes of this request are."""
+    signer: Signer | None = None
+    """Who signed, with their rights; None for an anonymous request."""
+    authorizer: Authorizer | None = None
+    """Decides what an operation still has to ask, once it was decided that it may run."""
+    acl_decides: bool = False
+    """No policy allows the read, so that the canned ACL of the object does, or nothing."""
 
 
 @dataclass(slots=True)
@@ -86,6 +106,8 @@ class Response:
     body: Chunk | Iterator[memoryview] = b""
     length: int | None = None
     blocking: bool = False
+    error: str = ""
+    """S3's code, of an answer that is an error."""
 
 
 #: How something ended: returns its result, or raises its error.

@@ -18,6 +18,7 @@ from functools import lru_cache
 
 from tickvault.doors.s3.canned_acl import object_acl
 from tickvault.doors.s3.conditions import http_date
+from tickvault.doors.s3.encryption_headers import encryption_headers
 from tickvault.doors.s3.errors import S3Error, not_implemented
 from tickvault.doors.s3.lock_headers import LOCK_PREFIX, lock_headers
 from tickvault.objects.model import ObjectInfo
@@ -48,8 +49,8 @@ _KEPT = {
     "x-amz-website-redirect-location": "x-amz-website-redirect-location",
     "x-amz-storage-class": "x-amz-storage-class",
 }
+_ENCRYPTION_PREFIX = "x-amz-server-side-encryption"
 _REFUSED_PREFIXES = (
-    "x-amz-server-side-encryption",
     "x-amz-grant-",
     "x-amz-write-offset-bytes",
     "x-amz-object-annotation",
@@ -120,12 +121,17 @@ def encode_metadata(value: str) -> str:
 
 
 def refuse_unsupported(headers: Mapping[str, str]) -> None:
-    """Refuse headers that ask for encryption, grants or locks; see `stored_headers`."""
+    """Refuse headers that ask for encryption, grants or locks, where nothing is written that could have them."""
     for name in headers:
-        if name.startswith(_REFUSED_PREFIXES):
+        if name.startswith((_ENCRYPTION_PREFIX, *_REFUSED_PREFIXES)):
             raise not_implemented(f"Header {name}")
         if name.startswith(LOCK_PREFIX):
             raise S3Error("InvalidRequest", "Bucket is missing Object Lock Configuration")
+
+
+def refuse_on_part(headers: Mapping[str, str]) -> None:
+    """Refuse headers that ask for grants or locks on a part; `encryption_headers.check_part` reads the rest."""
+    refuse_unsupported({name: value for name, value in headers.items() if not name.startswith(_ENCRYPTION_PREFIX)})
 
 
 def stored_headers(headers: Mapping[str, str]) -> tuple[str | None, dict[str, str], dict[str, str]]:
@@ -148,7 +154,8 @@ def stored_headers(headers: Mapping[str, str]) -> tuple[str | None, dict[str, st
     ------
     S3Error
         ``MetadataTooLarge`` beyond 2 KiB of names and values, ``InvalidStorageClass``, ``InvalidArgument``
-        for an unknown ACL, ``NotImplemented`` for encryption and grants.
+        for an unknown ACL, ``NotImplemented`` for grants. What asks for encryption is read by
+        `encryption_headers.asked_encryption`.
     """
     content_type = None
     metadata: dict[str, str] = {}
@@ -237,6 +244,8 @@ def read_headers(info: ObjectInfo, versioned: bool) -> dict[str, str]:
         headers["x-amz-tagging-count"] = str(info.tag_count)
     if info.locked:
         headers.update(lock_headers(info))
+    if info.encryption is not None:
+        headers.update(encryption_headers(info.encryption))
     return headers
 
 

@@ -17,9 +17,10 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, NamedTuple
 
+from tickvault.doors.s3.authorization.signer import Find, Signer
 from tickvault.doors.s3.errors import S3Error
 from tickvault.doors.s3.signing_key import SigningKey, parse_scope, parse_timestamp
-from tickvault.doors.s3.sigv4 import ALGORITHM, SecretFor
+from tickvault.doors.s3.sigv4 import ALGORITHM
 
 POLICY_SIZE_MAX = 64 * 1024
 CONDITION_COUNT_MAX = 256
@@ -29,7 +30,7 @@ _UNCOVERED = frozenset({"file", "policy", "x-amz-signature", "submit"})
 class PostGrant(NamedTuple):
     """What a policy allows."""
 
-    access_key: str
+    signer: Signer
     size_min: int
     size_max: int
     """Both inclusive, in bytes; check the file against them (`EntityTooSmall`, `EntityTooLarge`)."""
@@ -39,7 +40,7 @@ def verify_post_policy(
     fields: Mapping[str, str],
     *,
     bucket: str,
-    secret_for: SecretFor,
+    find: Find,
     size_max: int = 5 * 1024**3,
     now: float | None = None,
 ) -> PostGrant:
@@ -51,8 +52,8 @@ def verify_post_policy(
         The form fields before the file, names in lower case, ``key`` after ``${filename}`` was replaced.
     bucket : str
         The bucket the form was posted to.
-    secret_for : callable
-        Returns the secret of an access key, None for an unknown one.
+    find : callable
+        Returns who signs with an access key and a session token (the field ``x-amz-security-token``).
     size_max : int
         Upper bound where the policy sets none.
     now : float, optional
@@ -74,16 +75,16 @@ def verify_post_policy(
             "InvalidRequest",
             "The authorization mechanism you have provided is not supported. Please use AWS4-HMAC-SHA256.",
         )
-    access_key = _check_signature(fields, policy, secret_for)
+    signer = _check_signature(fields, policy, find)
     document = _decode(policy)
     _check_expiration(document, time.time() if now is None else now)
     size_range = _check_conditions(document, fields, bucket)
     if size_range is None:
-        return PostGrant(access_key, 0, size_max)
-    return PostGrant(access_key, size_range[0], min(size_range[1], size_max))
+        return PostGrant(signer, 0, size_max)
+    return PostGrant(signer, size_range[0], min(size_range[1], size_max))
 
 
-def _check_signature(fields: Mapping[str, str], policy: str, secret_for: SecretFor) -> str:
+def _check_signature(fields: Mapping[str, str], policy: str, find: Find) -> Signer:
     if fields.get("x-amz-algorithm") != ALGORITHM:
         raise S3Error("InvalidArgument", f"x-amz-algorithm must be {ALGORITHM}.")
     missing = [name for name in ("x-amz-credential", "x-amz-date", "x-amz-signature") if not fields.get(name)]
@@ -93,13 +94,12 @@ def _check_signature(fields: Mapping[str, str], policy: str, secret_for: SecretF
     parse_timestamp(fields["x-amz-date"])
     if fields["x-amz-date"][:8] != date:
         raise S3Error("InvalidArgument", "The date of x-amz-credential must be that of x-amz-date.")
-    secret = secret_for(access_key)
-    if secret is None:
-        raise S3Error("InvalidAccessKeyId", None, AWSAccessKeyId=access_key)
-    expected = SigningKey.derive(secret, date, region).sign(policy)
+    # As every field, the token must be covered by a condition of the policy, which is what is signed.
+    signer = find(access_key, fields.get("x-amz-security-token"))
+    expected = SigningKey.derive(signer.secret, date, region).sign(policy)
     if not hmac.compare_digest(expected.encode(), fields["x-amz-signature"].encode()):
         raise S3Error("SignatureDoesNotMatch", None, AWSAccessKeyId=access_key)
-    return access_key
+    return signer
 
 
 def _decode(policy: str) -> dict[str, Any]:

@@ -46,6 +46,7 @@ class Exchange:
 
     __slots__ = (
         "arrived",
+        "audited",
         "body",
         "discarded",
         "dispatched",
@@ -72,6 +73,8 @@ class Exchange:
         """The whole request is here."""
         self.discarded = False
         """Answered already; what still arrives of the body is dropped."""
+        self.audited = False
+        """The audit trail was told how it ended."""
         self.dispatched = False
         """The operation was started."""
         self.expects_continue = False

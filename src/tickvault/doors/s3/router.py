@@ -2,8 +2,9 @@
 
 Invariants: one table names every operation; a query parameter that names a subresource decides, and one that
 nobody here knows is never ignored on a request that changes something, so that a DELETE of a part of a bucket
-cannot become a DELETE of the bucket. `route` and what it returns never raise: an error is an answer. Unsigned
-requests reach reads only, and those only where the server allows it.
+cannot become a DELETE of the bucket. `route` and what it returns never raise: an error is an answer. No operation
+runs before the authorizer let it; a form upload and a request of STS ask it themselves, since who sent them stands in
+their bodies.
 
 Source: Amazon S3 API Reference, "Actions".
 """
@@ -14,6 +15,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from types import MappingProxyType
 
+from tickvault.doors.s3.auditing import action_name, caller_of
 from tickvault.doors.s3.context import KEY_SIZE_MAX, Context
 from tickvault.doors.s3.errors import S3Error, error_response, not_implemented
 from tickvault.doors.s3.message import Deferred, Outcome, Request, Response
@@ -26,10 +28,21 @@ from tickvault.doors.s3.operations.bucket_cors import (
     preflight,
     put_bucket_cors,
 )
+from tickvault.doors.s3.operations.bucket_encryption import (
+    delete_bucket_encryption,
+    get_bucket_encryption,
+    put_bucket_encryption,
+)
 from tickvault.doors.s3.operations.bucket_lifecycle import (
     delete_bucket_lifecycle,
     get_bucket_lifecycle,
     put_bucket_lifecycle,
+)
+from tickvault.doors.s3.operations.bucket_policy import (
+    delete_bucket_policy,
+    get_bucket_policy,
+    get_bucket_policy_status,
+    put_bucket_policy,
 )
 from tickvault.doors.s3.operations.bucket_tagging import (
     delete_bucket_tagging,
@@ -69,6 +82,11 @@ from tickvault.doors.s3.operations.object_tagging import (
     put_object_tagging,
 )
 from tickvault.doors.s3.operations.post_object import post_object
+from tickvault.doors.s3.operations.public_access_block import (
+    delete_public_access_block,
+    get_public_access_block,
+    put_public_access_block,
+)
 from tickvault.doors.s3.operations.put_object import check_put_object, put_object
 from tickvault.doors.s3.operations.unconfigured import (
     SUBRESOURCES,
@@ -77,6 +95,10 @@ from tickvault.doors.s3.operations.unconfigured import (
 )
 from tickvault.doors.s3.operations.upload_part import check_upload_part, upload_part
 from tickvault.doors.s3.operations.upload_part_copy import upload_part_copy
+from tickvault.doors.s3.read_body import ReadBody
+from tickvault.doors.s3.request_document import CONFIGURATION_SIZE_MAX
+from tickvault.doors.s3.sts import answer_sts
+from tickvault.engine.attribution import reset_caller, set_caller
 from tickvault.errors import BucketNotFoundError
 
 __all__ = ["Context", "route"]
@@ -98,7 +120,11 @@ OPERATIONS: Mapping[tuple[str, bool, bool], Mapping[str, Handler]] = MappingProx
             "lifecycle": get_bucket_lifecycle,
             "acl": get_bucket_acl,
             "object-lock": get_object_lock_configuration,
+            "policy": get_bucket_policy,
+            "policyStatus": get_bucket_policy_status,
+            "publicAccessBlock": get_public_access_block,
             **dict.fromkeys(SUBRESOURCES, unconfigured_bucket),
+            "encryption": get_bucket_encryption,
             "list-type": list_objects_v2,
             "": list_objects,
         },
@@ -110,14 +136,20 @@ OPERATIONS: Mapping[tuple[str, bool, bool], Mapping[str, Handler]] = MappingProx
             "lifecycle": put_bucket_lifecycle,
             "acl": put_bucket_acl,
             "object-lock": put_object_lock_configuration,
+            "policy": put_bucket_policy,
+            "publicAccessBlock": put_public_access_block,
             **dict.fromkeys(SUBRESOURCES, unsupported),
+            "encryption": put_bucket_encryption,
             "": create_bucket,
         },
         ("DELETE", True, False): {
             "tagging": delete_bucket_tagging,
             "cors": delete_bucket_cors,
             "lifecycle": delete_bucket_lifecycle,
+            "policy": delete_bucket_policy,
+            "publicAccessBlock": delete_public_access_block,
             **dict.fromkeys(SUBRESOURCES, unsupported),
+            "encryption": delete_bucket_encryption,
             "": delete_bucket,
         },
         ("POST", True, False): {"delete": delete_objects, **dict.fromkeys(SUBRESOURCES, unsupported)},
@@ -158,8 +190,9 @@ OPERATIONS: Mapping[tuple[str, bool, bool], Mapping[str, Handler]] = MappingProx
 #: Query parameters that qualify an operation that changes something, without choosing another. Names that begin with
 #: ``x-`` are the client's own, or belong to a presigned URL.
 _QUALIFIERS = frozenset({"partNumber", "versionId", "select-type", "delete"})
-_ANONYMOUS = frozenset({get_object, head_object, list_objects, list_objects_v2, head_bucket})
 _PLAIN_READS: dict[str, Handler] = {"GET": get_object, "HEAD": head_object}
+_PLAIN_ACTIONS = {"GET": "GetObject", "HEAD": "HeadObject"}
+_PLAIN_NAMES = {"GET": "get_object", "HEAD": "head_object"}
 #: Operations of large bodies -> what they would say of the head.
 _HEAD_CHECKS: dict[Handler, Callable[[Context, Request], object]] = {
     put_object: check_put_object,
@@ -184,8 +217,10 @@ def route(context: Context, request: Request) -> Response | Awaitable[Response]:
     """
     try:
         # The commonest request first: a signed read of a whole object has one lookup to make.
-        if request.key and request.access_key and not request.query and request.method in _PLAIN_READS:
+        if request.key and request.signer is not None and not request.query and request.method in _PLAIN_READS:
+            request.action = _PLAIN_ACTIONS[request.method]
             _check_request(request, context)
+            context.authorizer.authorize(context, request, _PLAIN_NAMES[request.method])
             answer = _PLAIN_READS[request.method](context, request)
         else:
             answer = _dispatch(context, request)
@@ -203,11 +238,27 @@ def route(context: Context, request: Request) -> Response | Awaitable[Response]:
 
 def _dispatch(context: Context, request: Request) -> Response | Awaitable[Response]:
     if request.method == "OPTIONS":
+        request.action = "Preflight"
         return preflight(context, request)
+    handler: Handler
     if _is_form(request):
+        request.action = "PostObject"
         _refuse_unknown(request.query, {})
-        return post_object(context, request)
-    return _admitted(context, request)(context, request)
+        handler = post_object
+    elif request.method == "POST" and not request.bucket:
+        handler = answer_sts
+    else:
+        handler = _named(context, request)
+        if not context.authorizer.authorize(context, request, handler.__name__):
+            handler = partial(_after_body, handler)
+    if request.method in ("GET", "HEAD"):
+        return handler(context, request)
+    # Whoever asked is known to every operation that is made from here on, also in the task that goes on with it.
+    token = set_caller(caller_of(request))
+    try:
+        return handler(context, request)
+    finally:
+        reset_caller(token)
 
 
 def refuse_early(context: Context, request: Request) -> Response | None:
@@ -217,9 +268,11 @@ def refuse_early(context: Context, request: Request) -> Response | None:
     operation, which checks everything again.
     """
     try:
-        if _is_form(request):
-            return None  # what it may do stands in its body
-        handler = _admitted(context, request)
+        if _is_form(request) or (request.method == "POST" and not request.bucket):
+            return None  # who sent it stands in its body, or signed it
+        handler = _named(context, request)
+        if not context.authorizer.authorize(context, request, handler.__name__):
+            return None
         if handler in _HEAD_CHECKS:
             _HEAD_CHECKS[handler](context, request)
         elif request.bucket and handler is not create_bucket:
@@ -229,10 +282,22 @@ def refuse_early(context: Context, request: Request) -> Response | None:
     return None
 
 
-def _admitted(context: Context, request: Request) -> Handler:
-    """Return the operation that a request names, once it may be run."""
+async def _after_body(handler: Handler, context: Context, request: Request) -> Response:
+    """Run an operation whose right depends on what stands in its body, once it is there."""
+    body = ReadBody(await request.body.read(CONFIGURATION_SIZE_MAX))
+    request.body = body
+    context.authorizer.authorize(context, request, handler.__name__, body.data)
+    answer = handler(context, request)
+    return answer if isinstance(answer, Response) else await answer
+
+
+def _named(context: Context, request: Request) -> Handler:
+    """Return the operation that a request names, well-formed as far as its head tells."""
     handler = find_operation(request)
-    if not request.access_key and (not context.allow_anonymous or handler not in _ANONYMOUS):
+    request.action = action_name(handler.__name__)
+    if request.action == "DeleteObject" and "versionId" in request.query:
+        request.action = "DeleteObjectVersion"
+    if request.signer is None and not context.allow_anonymous:
         raise S3Error("AccessDenied")
     _check_request(request, context)
     return handler
@@ -250,8 +315,6 @@ def find_operation(request: Request) -> Handler:
     method, query = request.method, request.query
     table = OPERATIONS.get((method, bool(request.bucket), bool(request.key)))
     if table is None:
-        if method == "POST":  # STS and other services of AWS speak POST at the root
-            raise not_implemented("POST without a bucket")
         raise S3Error("MethodNotAllowed", Method=method, ResourceType="BUCKET" if request.bucket else "SERVICE")
     chosen = ""
     if query:
@@ -300,6 +363,8 @@ def _check_request(request: Request, context: Context) -> None:
 
 
 async def _guarded(context: Context, request: Request, answer: Awaitable[Response]) -> Response:
+    if request.caller is not None:
+        set_caller(request.caller)  # for this task, which is the request's own
     try:
         response = await answer
     except Exception as error:

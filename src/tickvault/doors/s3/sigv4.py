@@ -2,8 +2,9 @@
 
 Invariants: a secret is never logged, stored in an answer, or part of an exception; signatures are compared in
 constant time; a request is either signed by a known key, or anonymous and only let through when the server
-was told to, or refused; every ``x-amz-*`` header and ``host`` must be signed; any region is accepted, the
-service is ``s3``.
+was told to, or refused; every ``x-amz-*`` header and ``host`` must be signed, a session token among them, and of a
+presigned URL the token stands in the query, which is signed whole; any region is accepted, the service is ``s3``
+unless it is asked for another.
 
 Source: Amazon S3 API Reference, "Authenticating Requests (AWS Signature Version 4)".
 """
@@ -20,10 +21,9 @@ from email.utils import parsedate_to_datetime
 from typing import Any, NamedTuple
 
 from tickvault.doors.s3.addressing import Target, canonical_path, canonical_query
+from tickvault.doors.s3.authorization.signer import Find, Signer
 from tickvault.doors.s3.errors import S3Error
 from tickvault.doors.s3.signing_key import SigningKey, is_timestamp, parse_scope, parse_timestamp
-
-SecretFor = Callable[[str], str | None]
 
 ALGORITHM = "AWS4-HMAC-SHA256"
 UNSIGNED_PAYLOAD = "UNSIGNED-PAYLOAD"
@@ -60,6 +60,8 @@ class Identity(NamedTuple):
     scope: str = ""
     signature: str = ""
     """The seed of the chain of chunk signatures."""
+    signer: Signer | None = None
+    """None for an anonymous request."""
 
 
 ANONYMOUS = Identity("")
@@ -71,6 +73,7 @@ class _Credential(NamedTuple):
     access_key: str
     date: str
     region: str
+    service: str
     scope: str
     signed: tuple[str, ...]
     signed_joined: str
@@ -83,8 +86,8 @@ class Authenticator:
 
     Parameters
     ----------
-    secret_for : callable
-        Returns the secret of an access key, None for an unknown one.
+    find : callable
+        Returns who signs with an access key and a session token, or raises `S3Error`.
     allow_anonymous : bool
         Let unsigned requests through, as ``ANONYMOUS``.
     clock : callable
@@ -93,19 +96,27 @@ class Authenticator:
 
     def __init__(
         self,
-        secret_for: SecretFor,
+        find: Find,
         *,
         allow_anonymous: bool = False,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self._secret_for = secret_for
+        self._find = find
         self._allow_anonymous = allow_anonymous
         self._clock = clock
         self._credentials: dict[str, _Credential] = {}
-        self._keys: dict[tuple[str, str, str], tuple[str, SigningKey]] = {}
+        self._keys: dict[tuple[str, str], tuple[Signer, SigningKey]] = {}
         self._times: dict[str, int] = {}
 
-    def authenticate(self, method: str, target: Target, headers: Mapping[str, str]) -> Identity:
+    def authenticate(
+        self,
+        method: str,
+        target: Target,
+        headers: Mapping[str, str],
+        *,
+        service: str = "s3",
+        payload_sha256: str | None = None,
+    ) -> Identity:
         """Return who sent the request.
 
         Parameters
@@ -116,6 +127,10 @@ class Authenticator:
             The request target as it was sent.
         headers : mapping of str to str
             Names in lower case, values decoded as Latin-1; repeated headers joined by a comma.
+        service : str
+            What the signature must be for.
+        payload_sha256 : str, optional
+            SHA-256 of the body in hex, for services whose clients sign it without saying it in a header.
 
         Raises
         ------
@@ -132,7 +147,7 @@ class Authenticator:
                     "parameter, Signature query string parameter or the Authorization header should be "
                     "specified",
                 )
-            return self._by_header(method, target, headers, authorization)
+            return self._by_header(method, target, headers, authorization, service, payload_sha256)
         if target.query_pairs:
             query = target.query
             if "X-Amz-Signature" in query or "X-Amz-Algorithm" in query:
@@ -143,28 +158,28 @@ class Authenticator:
             return ANONYMOUS
         raise S3Error("AccessDenied")
 
-    def signing_key(self, access_key: str, date: str, region: str) -> SigningKey:
-        """Return the key that signs on `date` (``YYYYMMDD``) for `region`.
-
-        Raises
-        ------
-        S3Error
-            ``InvalidAccessKeyId``.
-        """
-        secret = self._secret_for(access_key)
-        if secret is None:
-            raise S3Error("InvalidAccessKeyId", None, AWSAccessKeyId=access_key)
-        cached = self._keys.get((access_key, date, region))
-        # The secret is part of the entry, so that a changed one takes effect at once.
-        if cached is not None and cached[0] == secret:
-            return cached[1]
-        key = SigningKey.derive(secret, date, region)
+    def _signing_key(self, credential: _Credential, token: str | None) -> tuple[Signer, SigningKey]:
+        """Return who signs, and with which key; raises `S3Error` for an access key that is not accepted."""
+        signer = self._find(credential.access_key, token)
+        cached = self._keys.get((credential.access_key, credential.scope))
+        # Who signs is part of the entry, so that a changed secret takes effect at once.
+        if cached is not None and cached[0] is signer:
+            return cached
+        key = SigningKey.derive(signer.secret, credential.date, credential.region, credential.service)
         if len(self._keys) >= CACHE_COUNT_MAX:
             self._keys.clear()
-        self._keys[(access_key, date, region)] = (secret, key)
-        return key
+        made = self._keys[(credential.access_key, credential.scope)] = (signer, key)
+        return made
 
-    def _by_header(self, method: str, target: Target, headers: Mapping[str, str], authorization: str) -> Identity:
+    def _by_header(
+        self,
+        method: str,
+        target: Target,
+        headers: Mapping[str, str],
+        authorization: str,
+        service: str,
+        payload_sha256: str | None,
+    ) -> Identity:
         constant, separator, signature = authorization.rpartition("Signature=")
         credential = self._credentials.get(constant)
         if credential is None:
@@ -181,12 +196,20 @@ class Authenticator:
             constant_is_all = "," not in signature
             fields = _authorization_fields(authorization)
             signature = fields["Signature"]
-            credential = _credential(fields["Credential"], fields["SignedHeaders"], "AuthorizationHeaderMalformed")
+            credential = _credential(
+                fields["Credential"], fields["SignedHeaders"], "AuthorizationHeaderMalformed", service
+            )
             if constant_is_all:
                 if len(self._credentials) >= CACHE_COUNT_MAX:
                     self._credentials.clear()
                 self._credentials[constant] = credential
+        elif credential.service != service:
+            raise S3Error("AuthorizationHeaderMalformed", f"The credential is not for the service {service!r}.")
         payload = headers.get("x-amz-content-sha256")
+        if payload_sha256 is not None:
+            if payload is not None and payload != payload_sha256:
+                raise S3Error("SignatureDoesNotMatch", "x-amz-content-sha256 is not that of the body.")
+            payload = payload_sha256
         if payload is None:
             raise S3Error("InvalidRequest", "Missing required header for this request: x-amz-content-sha256")
         if payload not in _KNOWN_PAYLOADS and not _SHA256_HEX(payload):
@@ -211,7 +234,7 @@ class Authenticator:
             )
         if credential.date != timestamp[:8]:
             raise S3Error("AuthorizationHeaderMalformed", "The date of the credential must be that of the request.")
-        key = self.signing_key(credential.access_key, credential.date, credential.region)
+        signer, key = self._signing_key(credential, headers.get("x-amz-security-token"))
         self._check(
             method,
             target,
@@ -224,8 +247,8 @@ class Authenticator:
             signature=signature,
         )
         if payload in _STREAMING:
-            return Identity(credential.access_key, payload, key, timestamp, credential.scope, signature)
-        return Identity(credential.access_key, payload)
+            return Identity(credential.access_key, payload, key, timestamp, credential.scope, signature, signer)
+        return Identity(credential.access_key, payload, signer=signer)
 
     def _by_query(self, method: str, target: Target, headers: Mapping[str, str]) -> Identity:
         query = target.query
@@ -233,7 +256,7 @@ class Authenticator:
         if query.get("X-Amz-Algorithm") != ALGORITHM:
             raise S3Error(code, f'X-Amz-Algorithm only supports "{ALGORITHM}"')
         try:
-            credential = _credential(query["X-Amz-Credential"], query["X-Amz-SignedHeaders"], code)
+            credential = _credential(query["X-Amz-Credential"], query["X-Amz-SignedHeaders"], code, "s3")
             timestamp, expires_text, signature = (
                 query["X-Amz-Date"],
                 query["X-Amz-Expires"],
@@ -268,7 +291,9 @@ class Authenticator:
             payload = headers.get("x-amz-content-sha256", payload)
         if payload not in _KNOWN_PAYLOADS and not _SHA256_HEX(payload):
             raise S3Error("InvalidArgument", "x-amz-content-sha256 is not valid.")
-        key = self.signing_key(credential.access_key, credential.date, credential.region)
+        if "x-amz-security-token" in headers:
+            raise S3Error("InvalidArgument", "The session token of a presigned URL stands in its query alone.")
+        signer, key = self._signing_key(credential, query.get("X-Amz-Security-Token"))
         self._check(
             method,
             target,
@@ -280,7 +305,7 @@ class Authenticator:
             key=key,
             signature=signature,
         )
-        return Identity(credential.access_key, payload, key, timestamp, credential.scope, signature)
+        return Identity(credential.access_key, payload, key, timestamp, credential.scope, signature, signer)
 
     def _check(
         self,
@@ -335,14 +360,14 @@ class Authenticator:
         return seconds
 
 
-def _credential(credential: str, signed_headers: str, code: str) -> _Credential:
-    access_key, date, region, scope = parse_scope(credential, code)
+def _credential(credential: str, signed_headers: str, code: str, service: str) -> _Credential:
+    access_key, date, region, scope = parse_scope(credential, code, service)
     signed = tuple(signed_headers.split(";"))
     if list(signed) != sorted(set(signed)) or signed_headers != signed_headers.lower():
         raise S3Error(code, "SignedHeaders must be lower-case names, sorted, each once.")
     if "host" not in signed or not _SIGNED_HEADERS(signed_headers):
         raise S3Error(code, "SignedHeaders must be header names and include 'host'.")
-    return _Credential(access_key, date, region, scope, signed, signed_headers, set())
+    return _Credential(access_key, date, region, service, scope, signed, signed_headers, set())
 
 
 def _check_all_signed(names: tuple[str, ...], credential: _Credential) -> None:

@@ -16,17 +16,22 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import uvloop
 
+from tickvault.doors.s3.authorization.signer import SecretFor, Signers
 from tickvault.doors.s3.door import Door, RefuseEarly, Route, refuse_nothing
 from tickvault.doors.s3.http import Connection
 from tickvault.doors.s3.limits import Limits
-from tickvault.doors.s3.sigv4 import Authenticator, SecretFor
+from tickvault.doors.s3.sigv4 import Authenticator
+from tickvault.errors import TickVaultError
+from tickvault.objects.identities import open_identities
 
 if TYPE_CHECKING:
     from tickvault.objects.store import ObjectStore
+    from tickvault.security.identity import Identities
 
 log = logging.getLogger("tickvault.s3")
 
@@ -35,6 +40,8 @@ BACKLOG = 4096
 #: A Python thread that computes keeps the interpreter this long at most while others want it, the committer
 #: among them; Python's own 5 ms would be many commits long.
 SWITCH_INTERVAL_S = 0.0005
+#: Between two looks whether the last uses of access keys are to be written down, which happens hourly at most.
+LAST_USED_ROUND_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +49,7 @@ class DoorOptions:
     """How the door answers; the same for all workers."""
 
     secret_for: SecretFor = field(repr=False)
+    """The secret of the root's access key; all other keys are those of the vault's identities."""
     domains: tuple[str, ...] = ()
     region: str = "us-east-1"
     allow_anonymous: bool = False
@@ -122,6 +130,8 @@ async def _serve(
     context: Any = store
     route = options.route
     refuse_early = options.refuse_early
+    identities = open_identities(store) if route is None else None
+    signers = Signers(options.secret_for, identities)
     if route is None:
         from tickvault.doors.s3 import router
         from tickvault.doors.s3.context import Context
@@ -130,13 +140,14 @@ async def _serve(
         refuse_early = router.refuse_early
         context = Context(
             store=store,
-            secret_for=options.secret_for,
+            find=signers.find,
             domains=options.domains,
             region=options.region,
             allow_anonymous=options.allow_anonymous,
             executor=executor,
+            identities=identities,
         )
-    authenticator = Authenticator(options.secret_for, allow_anonymous=options.allow_anonymous)
+    authenticator = Authenticator(signers.find, allow_anonymous=options.allow_anonymous)
     door = Door(
         context,
         route,
@@ -145,6 +156,7 @@ async def _serve(
         limits=options.limits,
         executor=executor,
         refuse_early=refuse_early,
+        auditor=store.auditor if options.route is None and store.auditor.enabled else None,
     )
     if on_sweep is not None:
         door.on_sweep = lambda: on_sweep(door)
@@ -158,6 +170,7 @@ async def _serve(
         ssl_handshake_timeout=handshake_timeout_s,
         backlog=BACKLOG,
     )
+    noting = None if identities is None else loop.create_task(_note_uses(identities, executor))
     try:
         install_stop(loop, stop.set)
         on_ready()
@@ -172,9 +185,28 @@ async def _serve(
             await asyncio.sleep(0)
     finally:
         server.close()
+        if noting is not None and identities is not None:
+            noting.cancel()
+            await loop.run_in_executor(executor, partial(_write_uses, identities, force=True))
         door.close()
         if door.on_sweep is not None:
             door.on_sweep()
+
+
+async def _note_uses(identities: Identities, executor: ThreadPoolExecutor) -> None:
+    """Have the last uses of access keys written down now and then, where no request waits for it."""
+    loop = asyncio.get_running_loop()
+    while True:
+        await asyncio.sleep(LAST_USED_ROUND_S)
+        await loop.run_in_executor(executor, partial(_write_uses, identities))
+
+
+def _write_uses(identities: Identities, *, force: bool = False) -> None:
+    try:
+        identities.write_last_used(force=force)
+    except TickVaultError as error:
+        # The times are a help to whoever looks for unused keys; a vault that takes no writes says so elsewhere.
+        log.warning("the last uses of access keys could not be written down: %s", error)
 
 
 class DoorThread:

@@ -3,11 +3,14 @@
 A retention ends when so much time has *passed*, and passing time is what a machine can know of itself: its kernel
 counts it from the start (CLOCK_BOOTTIME), and no one can set that count.  The vault keeps a high-water mark: a time,
 and the boot and the count at which it was true.  Within that boot the trusted time is the mark plus what was counted
-since.  After another start of the machine it is the mark plus what was counted since that start: for how long the
-machine was off, only the wall clock could tell, and it is not believed.
+since.  After another start of the machine, or on another machine, it is the mark, which is renewed when the vault is
+opened there: for how long the vault was closed, only the wall clock could tell, and it is not believed.  Nor is what
+the machine counted before: it may have been running, elsewhere, when the mark was made, and a vault carried back and
+forth between two machines would grow old by the uptime of each.
 
 So the trusted time is never ahead of the truth, whatever the wall clock is set to, forward or back.  It lags by the
-time the machine was off, and a retention lasts that much longer (NetApp's SnapLock calls the same a ComplianceClock).
+time from the last mark of one boot to the first of the next, and a retention lasts that much longer (NetApp's SnapLock
+calls the same a ComplianceClock).
 How far the wall clock is off is kept too, and a change of it beyond `JUMP_NS` is written down and audited.
 
 Invariants: trusted time never goes back; no wall time moves it; without a readable mark nothing is released.
@@ -21,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 from tickvault.engine.commit import Operation, Transaction
 from tickvault.engine.index import Reader
-from tickvault.errors import IntegrityError
+from tickvault.errors import IntegrityError, InvalidInputError
 from tickvault.objects import entries
 from tickvault.objects.entries import CLOCK_DOCUMENT, DAMAGED_DOCUMENT, Kind
 
@@ -64,8 +67,21 @@ class ClockMark:
 
     @staticmethod
     def of(data: Mapping[str, Any]) -> ClockMark:
-        """Return what was stored."""
-        return ClockMark(data["t"], data["b"], data["c"], data["o"], data["l"], data["j"])
+        """Return what was stored; raises `InvalidInputError` for what cannot be a mark."""
+        try:
+            mark = ClockMark(data["t"], data["b"], data["c"], data["o"], data["l"], data["j"])
+        except (KeyError, TypeError):
+            mark = None
+        if (
+            mark is None
+            or not isinstance(mark.boot_id, bytes)
+            or any(
+                type(number) is not int
+                for number in (mark.trusted_ns, mark.boottime_ns, mark.offset_ns, mark.lag_ns, mark.jump_ns)
+            )
+        ):
+            raise InvalidInputError("this is no mark of a compliance clock; nobody but the vault writes one")
+        return mark
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +126,14 @@ class ComplianceClock:
             seen = self._seen = (raw, ClockMark.of(data))
         return seen[1]
 
+    def advanced_ns(self, mark: ClockMark) -> int:
+        """Return the trusted time now that a mark gives, whether or not it is the vault's."""
+        return self._advanced(mark)
+
+    def of_this_boot(self, mark: ClockMark) -> bool:
+        """Return whether a mark says that it was made in this boot: of another, nobody here can tell what it gives."""
+        return mark.boot_id == self._boot_id
+
     def trusted_ns(self, reader: Reader) -> int:
         """Return the trusted time; 0 without a mark, so that nothing is released."""
         mark = self.mark(reader)
@@ -135,11 +159,9 @@ class ComplianceClock:
         return ClockReading(trusted, wall, lag, wall - trusted - lag)
 
     def _advanced(self, mark: ClockMark) -> int:
-        counted = self._engine.clock.boottime_ns()
-        if mark.boot_id == self._boot_id:
-            return mark.trusted_ns + max(0, counted - mark.boottime_ns)
-        # Another start of the machine: what it counted since then has surely passed.
-        return mark.trusted_ns + max(0, counted)
+        if mark.boot_id != self._boot_id:
+            return mark.trusted_ns
+        return mark.trusted_ns + max(0, self._engine.clock.boottime_ns() - mark.boottime_ns)
 
     def _lag(self, mark: ClockMark) -> int:
         if mark.boot_id == self._boot_id:
@@ -166,19 +188,19 @@ class ComplianceClock:
 
         self._engine.commit(Operation(run, 1024))
 
-    def observe(self, *, force: bool = False) -> bool:
-        """Renew the mark if it is due: an hour old, of another boot, or the wall clock was set; return whether it was.
+    def observe(self, *, age_ns: int = RENEWAL_NS) -> bool:
+        """Renew the mark if it is due: so old, of another boot, or the wall clock was set; return whether it was.
 
         Called when the vault is opened and closed, and about once a minute in between.
         """
         with self._engine.snapshot() as snapshot:
             mark = self.mark(snapshot)
-        if mark is None or not (force or self._due(mark)):
+        if mark is None or not self._due(mark, age_ns):
             return False
 
         def run(txn: Transaction) -> bool:
             found = self.mark(txn)
-            if found is None or not (force or self._due(found)):
+            if found is None or not self._due(found, age_ns):
                 return False
             trusted, wall = self._advanced(found), txn.now_ns
             same_boot = found.boot_id == self._boot_id
@@ -198,11 +220,11 @@ class ComplianceClock:
             moved = min(0, moved)
         return moved if abs(moved) > JUMP_NS else 0
 
-    def _due(self, mark: ClockMark) -> bool:
+    def _due(self, mark: ClockMark, age_ns: int) -> bool:
         if mark.boot_id != self._boot_id:
             return True
         trusted = self._advanced(mark)
-        if trusted - mark.trusted_ns >= RENEWAL_NS:
+        if trusted - mark.trusted_ns >= age_ns:
             return True
         return self._jump(mark, trusted, self._engine.clock.now_ns()) != 0
 

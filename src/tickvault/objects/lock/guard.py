@@ -11,7 +11,7 @@ with a lock keeps it, and keeps versions, for ever; a lock that cannot be read k
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from tickvault.engine.commit import Change, Transaction
 from tickvault.engine.index import Reader
@@ -27,6 +27,7 @@ from tickvault.objects.entries import (
     ENTRY_MARKER,
     ENTRY_NULL,
     META,
+    META_LOCK,
     REMOVE_BYPASS,
     REMOVE_NULL,
     Entry,
@@ -35,7 +36,10 @@ from tickvault.objects.entries import (
     decode_entry,
 )
 from tickvault.objects.lock.clock import ClockMark, ComplianceClock
-from tickvault.objects.lock.retention import BucketLock, ObjectLock, time_text
+from tickvault.objects.lock.retention import UNTIL_NS_MAX, BucketLock, ObjectLock, time_text
+
+if TYPE_CHECKING:
+    from tickvault.engine.engine import Engine
 
 #: Where a bucket's settings keep its lock.
 LOCK_DOCUMENT = "object_lock"
@@ -52,16 +56,20 @@ class Lookup(Protocol):
 class LockGuard:
     """The guard of one vault, as one process has it."""
 
-    def __init__(self, clock: ComplianceClock) -> None:
+    def __init__(self, clock: ComplianceClock, engine: Engine) -> None:
         self._clock = clock
+        self._engine = engine
+
+    def _something_lost(self) -> bool:
+        """Return whether a recovery met bytes of which nobody can say what record they were."""
+        return any(damage.key is None for damage in self._engine.report.damage)
 
     def __call__(self, txn: Transaction, change: Change) -> None:
         """Raise `LockedError` if the record would break a lock."""
         kind = change.kind
         if kind in (_PUT, _MARKER):
-            if change.flags & FLAG_RELOCATED:
-                _check_copy(txn, change)
-            elif not change.aux & AUX_VERSIONED:
+            copied = change.flags & FLAG_RELOCATED and _check_copy(txn, change)
+            if not copied and not change.aux & AUX_VERSIONED:
                 self._check_null(txn, change)
         elif kind == Kind.REMOVE:
             self._check_removal(txn, change)
@@ -115,6 +123,16 @@ class LockGuard:
     def _check_kept(self, txn: Transaction, change: Change, entry: Entry, verb: str, *, bypass: bool) -> None:
         if entry.flags & ENTRY_MARKER:
             return
+        if self._something_lost() and bucket_lock_of(txn, change.bucket_id) is not None:
+            raise _refused(
+                txn,
+                change,
+                entry,
+                verb,
+                "the vault is damaged where nothing could be made out, and a hold or retention of it may have stood "
+                "there; run `tickvault verify`, and restore a backup",
+                None,
+            )
         if not entry.flags & ENTRY_LOCK:
             if entry.flags & ENTRY_DAMAGED and bucket_lock_of(txn, change.bucket_id) is not None:
                 raise _refused(
@@ -147,17 +165,20 @@ class LockGuard:
         index_key = entries.lock_key(change.bucket_id, change.key, change.aux)
         raw = txn.get(index_key)
         if change.flags & FLAG_RELOCATED:
-            if raw is not None:
-                found = decode_document(index_key, raw)
-                if found.sequence == change.sequence and found.data != data:
-                    raise IntegrityError(
-                        f"a copy of the lock of {change.key.decode(errors='replace')!r} says other than its original"
-                    )
+            if not _is_copy(txn, index_key, change.sequence, data):
+                raise IntegrityError(
+                    f"a copy of the lock of {change.key.decode(errors='replace')!r} says other than its original"
+                )
             return
         entry = version_of(txn, change.bucket_id, change.key, change.aux)
         assert entry is not None, "a lock is of a version that is there"
         assert not entry.flags & ENTRY_MARKER, "a delete marker has no lock"
-        old = ObjectLock() if raw is None else ObjectLock.of(decode_document(index_key, raw).data)
+        # A lock that the index has lost is not one that there never was.
+        old = (
+            lock_of(txn, change.bucket_id, change.key, change.aux)
+            if raw is not None or entry.flags & ENTRY_LOCK
+            else ObjectLock()
+        )
         if old.damaged:
             raise _refused(txn, change, entry, "lock", "the record of its lock is damaged; restore a backup", old)
         if (new.retention_mode, new.retain_until_ns) == (old.retention_mode, old.retain_until_ns):
@@ -176,18 +197,32 @@ class LockGuard:
             how = "in this mode a retention can only be extended, by anybody"
         else:
             how = "it can be extended; to shorten, change or lift it, ask for it to be bypassed (bypass_governance)"
-        raise LockedError(f"{_name(txn, change, entry)}: cannot {what}; {how}")
+        raise _located(LockedError(f"{_name(txn, change, entry)}: cannot {what}; {how}"), txn, change, entry)
 
     def _check_clock(self, txn: Transaction, change: Change) -> None:
-        mark = None if change.flags & FLAG_RELOCATED else self._clock.mark(txn)
-        if mark is None:
+        data = entries.unpack(change.meta)
+        if change.flags & FLAG_RELOCATED and _is_copy(txn, b"S" + change.key, change.sequence, data):
             return
-        new = ClockMark.of(entries.unpack(change.meta))
+        mark = self._clock.mark(txn)
+        new = ClockMark.of(data)
+        # What it gives from now on counts, not what it says: one that claims to be older would run ahead.
+        gives = self._clock.advanced_ns(new)
+        if mark is None:
+            for _ in txn.scan(b"L", b"M"):
+                # It would release what is retained, on whoever's word it was made.
+                raise IntegrityError(
+                    "there are locks, but the record of the vault's compliance clock is missing: nothing that is "
+                    "retained can be released; restore a backup"
+                )
+            stands = txn.now_ns
+        else:
+            stands = self._clock.trusted_ns(txn)
         # A slice for the time between reading the two.
-        if new.trusted_ns < mark.trusted_ns or new.trusted_ns > self._clock.trusted_ns(txn) + 1_000_000_000:
+        back = mark is not None and new.trusted_ns < mark.trusted_ns
+        if back or gives > stands + 1_000_000_000 or not self._clock.of_this_boot(new):
             raise LockedError(
-                f"the compliance clock stands at {time_text(self._clock.trusted_ns(txn))} and cannot be set to "
-                f"{time_text(new.trusted_ns)}: it counts the time that has passed, and nobody sets it"
+                f"the compliance clock stands at {time_text(stands)} and cannot be set to "
+                f"{time_text(max(0, min(gives, UNTIL_NS_MAX)))}: it counts the time that has passed, and nobody sets it"
             )
 
 
@@ -199,18 +234,27 @@ def _check_bucket(txn: Transaction, change: Change) -> None:
     index_key = entries.bucket_key(change.key.decode())
     raw = txn.get(index_key)
     data = entries.unpack(change.meta)
-    if change.flags & FLAG_RELOCATED:
+    if change.flags & FLAG_RELOCATED and _is_copy(txn, index_key, change.sequence, data):
         return
     new = data["doc"].get(LOCK_DOCUMENT)
     old = None
     if raw is not None:
         found = decode_document(index_key, raw).data
-        old = found["doc"].get(LOCK_DOCUMENT) if found["id"] == change.bucket_id else None
+        old = found["doc"].get(LOCK_DOCUMENT)
+        if old is not None and (found["id"], change.bucket_id) != (change.bucket_id, data["id"]):
+            raise LockedError(
+                f"bucket {change.key.decode()} has object lock; another bucket cannot take its place and hide it"
+            )
     if old is not None and new is None:
         raise LockedError(f"bucket {change.key.decode()}: its object lock cannot be turned off, by anybody")
     if new is None:
         return
     BucketLock.of(new)
+    if txn.get(entries.document_key(CLOCK_DOCUMENT)) is None:
+        raise InvalidInputError(
+            f"bucket {change.key.decode()}: object lock needs the compliance clock, which has not been started; turn "
+            "it on with create_bucket(object_lock=True) or set_object_lock()"
+        )
     if data["v"] != "enabled":
         if old is None:
             raise InvalidInputError(
@@ -220,8 +264,11 @@ def _check_bucket(txn: Transaction, change: Change) -> None:
 
 
 def _check_bucket_empty(txn: Transaction, change: Change) -> None:
-    if change.flags & FLAG_RELOCATED:
-        return
+    raw = txn.get(entries.bucket_key(change.key.decode()))
+    if change.flags & FLAG_RELOCATED and (
+        raw is None or decode_document(entries.bucket_key(change.key.decode()), raw).data["id"] != change.bucket_id
+    ):
+        return  # gone since
     for tag in (b"O", b"V"):
         first = entries.bucket_prefix(tag, change.bucket_id)
         for _ in txn.scan(first, entries.bucket_prefix(tag, change.bucket_id + 1)):
@@ -268,16 +315,31 @@ def lock_of(reader: Lookup, bucket_id: int, key: bytes, sequence: int) -> Object
     return ObjectLock(damaged=True) if DAMAGED_DOCUMENT in data else ObjectLock.of(data)
 
 
-def _check_copy(txn: Transaction, change: Change) -> None:
-    """A copy made by compaction is the version it was."""
-    if change.kind != _PUT:
-        return
+def _check_copy(txn: Transaction, change: Change) -> bool:
+    """A copy made by compaction is the version it was, with its lock; return whether there is one that it is of."""
     entry = version_of(txn, change.bucket_id, change.key, change.sequence)
-    if entry is None or not entry.flags & ENTRY_LOCK:
-        return
-    etag, parts, _, _, size = META.unpack_from(change.meta)
-    if (etag, parts, size) != (entry.etag, entry.etag_parts, entry.size):
+    if entry is None or change.kind != _PUT or not entry.flags & ENTRY_LOCK:
+        return entry is not None
+    etag, parts, flags, _, size = META.unpack_from(change.meta)
+    same = (etag, parts, size) == (entry.etag, entry.etag_parts, entry.size)
+    index_key = entries.lock_key(change.bucket_id, change.key, change.sequence)
+    raw = txn.get(index_key)
+    if same and raw is not None and (found := decode_document(index_key, raw)).sequence == change.sequence:
+        # The lock that it was written with is still the one it has.
+        lock = entries.decode_put_meta(change.meta).extras.get("lk") if flags & META_LOCK else None
+        same = lock == found.data
+    if not same:
         raise LockedError(f"{_name(txn, change, entry)} is locked, and a copy of it is not what it was")
+    return True
+
+
+def _is_copy(txn: Transaction, index_key: bytes, sequence: int, data: Any) -> bool:
+    """Return whether what a copy says is what the index has of its original."""
+    raw = txn.get(index_key)
+    if raw is None:
+        return False
+    found = decode_document(index_key, raw)
+    return found.sequence == sequence and bool(found.data == data)
 
 
 def _name(reader: Reader, change: Change, entry: Entry) -> str:
@@ -289,6 +351,17 @@ def _name(reader: Reader, change: Change, entry: Entry) -> str:
 def _refused(reader: Reader, change: Change, entry: Entry, verb: str, why: str, lock: ObjectLock | None) -> LockedError:
     error = LockedError(f"{verb} {_name(reader, change, entry)}: {why}")
     error.lock = lock
+    return _located(error, reader, change, entry)
+
+
+def _located(error: LockedError, reader: Reader, change: Change, entry: Entry) -> LockedError:
+    """Return the error with what the audit trail keeps of it."""
+    error.where = (
+        _bucket(reader, change.bucket_id)[0],
+        change.key.decode(errors="replace"),
+        entries.version_id_of(entry.sequence, entry.flags),
+    )
+    error.action = "PutObjectRetention" if change.kind == Kind.LOCK else "DeleteObjectVersion"
     return error
 
 
@@ -296,6 +369,8 @@ def _retained(lock: ObjectLock, trusted_ns: int, wall_ns: int) -> str:
     text = f"it is kept in {lock.retention_mode} mode until {time_text(lock.retain_until_ns)}"
     if lock.retention_mode == "GOVERNANCE":
         text += "; whoever has the right may bypass it (bypass_governance)"
+    if trusted_ns == 0:
+        return f"{text}; the record of the vault's compliance clock is missing, and nothing is released without it"
     if wall_ns >= lock.retain_until_ns:
         # The wall clock says it is over: tell why it is not.
         text += (

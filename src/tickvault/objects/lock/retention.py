@@ -99,9 +99,15 @@ def _preset(name: str, years: int, rule: str, years_max: int = 0) -> Preset:
 PRESETS: Mapping[str, Preset] = {
     preset.name: preset
     for preset in (
-        _preset("sec-17a-4", 6, "17 CFR § 240.17a-4(a) and (f)(2): six years, the longest of the rule's periods"),
-        _preset("cftc-1.31", 5, "17 CFR § 1.31(b)(1) and (b)(3): five years"),
-        _preset("mifid-ii", 5, "Directive 2014/65/EU, art. 16(7): five years, up to seven on request", 7),
+        _preset("sec-17a-4", 6, "17 CFR § 240.17a-4(a): six years; the periods of (c) to (e) may begin later"),
+        _preset("cftc-1.31", 5, "17 CFR § 1.31(b)(3): five years; of swaps, (b)(1), five years from their end"),
+        _preset(
+            "mifid-ii",
+            5,
+            "Directive 2014/65/EU, art. 16(7), and Regulation (EU) No 600/2014, art. 25(1): five years, up to seven on "
+            "request",
+            7,
+        ),
         _preset("cn-securities", 20, "Securities Law of the PRC (2019), art. 137 and 153: not less than 20 years"),
     )
 }

@@ -45,7 +45,7 @@ WILDCARDS_MAX = 128
 """``*`` and ``?`` in one pattern, neighbouring stars counted once."""
 
 #: Policies in one `PolicySet`, all sources together.
-POLICIES_MAX = 100
+POLICIES_MAX = 256
 
 #: Warnings kept for one policy.
 WARNINGS_MAX = 50

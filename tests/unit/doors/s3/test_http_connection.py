@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from raw_client import ACCESS_KEY, RawClient, echo, get, open_door, put
 
+from tickvault.doors.s3.authorization.signer import Signers
 from tickvault.doors.s3.body import RequestBody
 from tickvault.doors.s3.door import Door
 from tickvault.doors.s3.errors import error_response
@@ -118,7 +119,7 @@ def test_what_waits_behind_a_slow_operation_pauses_the_client() -> None:
             await go_on.wait()
             return echo(context, request)
 
-        door = Door(None, route, Authenticator(lambda access_key: None, allow_anonymous=True))
+        door = Door(None, route, Authenticator(Signers(lambda access_key: None).find, allow_anonymous=True))
         connection, transport = Connection(door), Transport()
         connection.connection_made(transport)  # type: ignore[arg-type]
         connection.data_received(get("/b/1").encode())

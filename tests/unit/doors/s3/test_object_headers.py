@@ -57,8 +57,6 @@ def test_what_is_kept():
         ({"x-amz-acl": "everyone"}, "InvalidArgument"),
         ({"x-amz-acl": "aws-exec-read"}, "NotImplemented"),
         ({"x-amz-grant-read": "id=1"}, "NotImplemented"),
-        ({"x-amz-server-side-encryption": "AES256"}, "NotImplemented"),
-        ({"x-amz-server-side-encryption-customer-key": "k"}, "NotImplemented"),
         ({"x-amz-website-redirect-location": "ftp://x"}, "InvalidRedirectLocation"),
     ],
 )

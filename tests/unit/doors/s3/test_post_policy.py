@@ -9,12 +9,13 @@ import pytest
 from botocore.config import Config
 from raw_client import ACCESS_KEY, SECRET_KEY
 
+from tickvault.doors.s3.authorization.signer import Signers
 from tickvault.doors.s3.errors import S3Error
 from tickvault.doors.s3.post_policy import PostGrant, verify_post_policy
 from tickvault.doors.s3.signing_key import SigningKey
 
 NOW = 1369353600.0  # 2013-05-24
-SECRETS = {ACCESS_KEY: SECRET_KEY}
+FIND = Signers({ACCESS_KEY: SECRET_KEY}.get).find
 
 
 def form(conditions: list[Any], expiration: Any = "2013-05-25T00:00:00.000Z", **fields: str) -> dict[str, str]:
@@ -34,7 +35,7 @@ BASE: list[Any] = [["starts-with", f"$x-amz-{name}", ""] for name in ("algorithm
 
 
 def verify(fields: dict[str, str], bucket: str = "raw", now: float = NOW) -> PostGrant:
-    return verify_post_policy(fields, bucket=bucket, secret_for=SECRETS.get, now=now)
+    return verify_post_policy(fields, bucket=bucket, find=FIND, now=now)
 
 
 def refusal(fields: dict[str, str], **options: Any) -> str:
@@ -59,13 +60,13 @@ def test_what_boto3_makes_is_let_in() -> None:
     )
     fields = {name.lower(): value for name, value in post["fields"].items()}
     fields["key"] = "incoming/today.csv"
-    assert verify_post_policy(fields, bucket="raw", secret_for=SECRETS.get) == PostGrant(ACCESS_KEY, 1, 10)
+    assert verify_post_policy(fields, bucket="raw", find=FIND) == PostGrant(FIND(ACCESS_KEY, None), 1, 10)
     assert refusal(fields, bucket="other", now=None) == "AccessDenied"
 
 
 def test_conditions() -> None:
     conditions = [*BASE, {"bucket": "raw"}, ["starts-with", "$key", "user/"], {"acl": "private"}]
-    assert verify(form(conditions, key="user/x", acl="private")).access_key == ACCESS_KEY
+    assert verify(form(conditions, key="user/x", acl="private")).signer.access_key == ACCESS_KEY
     assert refusal(form(conditions, key="other/x", acl="private")) == "AccessDenied"
     assert refusal(form(conditions, key="user/x", acl="public-read")) == "AccessDenied"
     assert refusal(form(conditions, key="user/x")) == "AccessDenied"

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 import tickvault
+from tickvault.doors.s3.authorization.signer import Signers, root_signer
 from tickvault.doors.s3.body import RequestBody
 from tickvault.doors.s3.context import PUT_SIZE_MAX
 from tickvault.doors.s3.message import Request
@@ -22,7 +23,7 @@ def context(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Context]:
         bucket.put("gone", b"x")
         bucket.set_versioning("enabled")
         bucket.delete("gone")
-        yield Context(store=vault.store, secret_for=lambda access_key: None)
+        yield Context(store=vault.store, find=Signers(lambda access_key: None).find)
 
 
 def refusal(
@@ -39,6 +40,7 @@ def refusal(
     """Return the status and code of the refusal, 100 where there is none."""
     body = RequestBody(length, None, None, None, buffer_max=1 << 20, size_max=1 << 40)
     request = Request(method, f"/{bucket}/{key}", bucket, key, query or {}, headers or {}, body, access_key, "ID")
+    request.signer = root_signer(access_key, "secret") if access_key else None
     answer = refuse_early(context, request)
     if answer is None:
         return 100, ""
@@ -74,7 +76,8 @@ def test_uploads_that_are_refused_by_their_head(context: Context) -> None:
         ("here", {"if-none-match": '"0"'}, (501, "NotImplemented")),
         ("new", {"x-amz-storage-class": "NONE"}, (400, "InvalidStorageClass")),
         ("new", {"x-amz-meta-a": "v" * 3000}, (400, "MetadataTooLarge")),
-        ("new", {"x-amz-server-side-encryption": "AES256"}, (501, "NotImplemented")),
+        ("new", {"x-amz-server-side-encryption": "wood"}, (400, "InvalidEncryptionAlgorithmError")),
+        ("new", {"x-amz-server-side-encryption": "aws:kms:dsse"}, (501, "NotImplemented")),
         ("new", {"x-amz-expected-bucket-owner": "1"}, (403, "AccessDenied")),
         ("k" * 1025, {}, (400, "KeyTooLongError")),
     ):

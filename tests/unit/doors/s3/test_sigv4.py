@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from raw_client import ACCESS_KEY, SECRET_KEY
 
 from tickvault.doors.s3.addressing import split_target
+from tickvault.doors.s3.authorization.signer import Signers
 from tickvault.doors.s3.errors import S3Error
 from tickvault.doors.s3.signing_key import SigningKey
 from tickvault.doors.s3.sigv4 import ANONYMOUS, EMPTY_SHA256, Authenticator, Identity
@@ -54,7 +55,7 @@ class Signed:
 
 def door(clock: float | None = None, *, allow_anonymous: bool = False) -> Authenticator:
     options = {} if clock is None else {"clock": lambda: clock}
-    return Authenticator({ACCESS_KEY: SECRET_KEY}.get, allow_anonymous=allow_anonymous, **options)
+    return Authenticator(Signers({ACCESS_KEY: SECRET_KEY}.get).find, allow_anonymous=allow_anonymous, **options)
 
 
 def refusal(request: Signed, authenticator: Authenticator | None = None) -> str:
@@ -148,7 +149,7 @@ def test_the_examples_of_amazons_documentation(
         f"SignedHeaders={signed},Signature={signature}",
         **headers,
     }
-    assert request.check(door(MAY_2013)) == Identity(ACCESS_KEY, payload)
+    assert request.check(door(MAY_2013))._replace(signer=None) == Identity(ACCESS_KEY, payload)
 
 
 def test_the_presigned_example_of_amazons_documentation() -> None:
@@ -214,7 +215,7 @@ def test_a_secret_never_appears_in_a_refusal() -> None:
 
 def test_a_changed_secret_takes_effect_at_once() -> None:
     secrets = {ACCESS_KEY: SECRET_KEY}
-    authenticator = Authenticator(secrets.get)
+    authenticator = Authenticator(Signers(secrets.get).find)
     request = Signed()
     assert request.check(authenticator)
     secrets[ACCESS_KEY] = "another secret"
@@ -364,7 +365,7 @@ def test_the_payload_must_be_spoken_of() -> None:
 def test_a_flood_of_credentials_does_not_grow_the_caches() -> None:
     from tickvault.doors.s3.sigv4 import CACHE_COUNT_MAX
 
-    authenticator = Authenticator(lambda access_key: "secret", clock=lambda: MAY_2013 + 600)
+    authenticator = Authenticator(Signers(lambda access_key: "secret").find, clock=lambda: MAY_2013 + 600)
     request = Signed()
     midnight = datetime.datetime(2013, 5, 24, tzinfo=datetime.UTC)
     for number in range(CACHE_COUNT_MAX + 100):

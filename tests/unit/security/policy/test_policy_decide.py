@@ -346,8 +346,8 @@ def test_a_policy_of_the_wrong_kind_is_refused() -> None:
         PolicySet(boundary=named("*"))
     with pytest.raises(InvalidInputError, match="trust policy"):
         assume(NONE, ALICE, named("*"))
-    with pytest.raises(InvalidInputError, match="at most 100"):
-        PolicySet({str(index): identity(statement()) for index in range(101)})
+    with pytest.raises(InvalidInputError, match="at most 256"):
+        PolicySet({str(index): identity(statement()) for index in range(257)})
 
 
 # -- none is passed over

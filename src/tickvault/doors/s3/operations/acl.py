@@ -1,7 +1,7 @@
 """GetBucketAcl, PutBucketAcl, GetObjectAcl and PutObjectAcl, for canned ACLs.
 
-Invariants: private unless said otherwise; an ACL that is not one of the canned ones is refused, never
-approximated.
+Invariants: private unless said otherwise; a public one is refused where the bucket blocks it; an ACL that is not one
+of the canned ones is refused, never approximated.
 
 Source: Amazon S3 API Reference, GetBucketAcl, PutBucketAcl, GetObjectAcl, PutObjectAcl.
 """
@@ -28,6 +28,7 @@ async def put_bucket_acl(context: Context, request: Request) -> Response:
     """Answer PutBucketAcl."""
     bucket = context.bucket(request.bucket)
     acl = await _requested(context, request)
+    context.authorizer.check_acl(bucket.info, acl)
     await context.in_thread(bucket.set_document, "acl", None if acl == "private" else acl)
     return Response(200)
 
@@ -51,6 +52,7 @@ async def put_object_acl(context: Context, request: Request) -> Response:
     bucket = context.bucket(request.bucket)
     version_id = requested_version(request)
     acl = await _requested(context, request)
+    context.authorizer.check_acl(bucket.info, acl)
     change = {"x-amz-acl": None if acl == "private" else acl}
     try:
         info = await context.in_thread(bucket.set_headers, request.key, change, version_id=version_id)

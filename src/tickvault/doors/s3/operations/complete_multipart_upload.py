@@ -19,6 +19,7 @@ from tickvault.doors.s3 import checksums, xml
 from tickvault.doors.s3.conditions import bare_etag, write_conditions
 from tickvault.doors.s3.context import PART_COUNT_MAX, PART_SIZE_MIN, Context
 from tickvault.doors.s3.digests import element_name, header_checksums
+from tickvault.doors.s3.encryption_headers import encryption_headers
 from tickvault.doors.s3.errors import S3Error
 from tickvault.doors.s3.message import Request, Response
 from tickvault.doors.s3.multipart_checksums import COMPOSITE, object_checksum
@@ -61,6 +62,7 @@ async def complete_multipart_upload(context: Context, request: Request) -> Respo
     headers = {"Content-Type": "application/xml"}
     if bucket.info.versioning != "off":
         headers["x-amz-version-id"] = info.version_id
+    headers.update(encryption_headers(info.encryption, request))
     scheme = "https" if request.secure else "http"
     values = "".join(xml.tag(element_name(name), value) for name, value in info.checksums.items())
     body = xml.document(

@@ -16,6 +16,7 @@ from tickvault.doors.s3.conditions import check_copy_source, write_conditions
 from tickvault.doors.s3.context import PUT_SIZE_MAX, Context
 from tickvault.doors.s3.copy_source import CopySource, find_source
 from tickvault.doors.s3.digests import DEFAULT_ALGORITHM, algorithm_named, element_name
+from tickvault.doors.s3.encryption_headers import asked_encryption, encryption_headers
 from tickvault.doors.s3.errors import S3Error
 from tickvault.doors.s3.lock_headers import LOCK_PREFIX, asked_lock
 from tickvault.doors.s3.message import Request, Response
@@ -35,14 +36,14 @@ async def copy_object(context: Context, request: Request) -> Response:
     """Answer CopyObject."""
     destination = context.bucket(request.bucket)
     for _ in range(ATTEMPTS_MAX):
-        source = find_source(context, request.headers)
+        source = find_source(context, request)
         check_copy_source(request.headers, source.info)
         try:
             info = await _copy(context, request, source, destination)
         except PreconditionFailedError:
             # Either the destination's condition does not hold, or the source was replaced since it was looked at; then
             # everything is decided again for the new one.
-            if find_source(context, request.headers).info.etag == source.info.etag:
+            if find_source(context, request).info.etag == source.info.etag:
                 raise
             continue
         break
@@ -53,6 +54,7 @@ async def copy_object(context: Context, request: Request) -> Response:
         answer["x-amz-version-id"] = info.version_id
     if source.bucket.info.versioning != "off":
         answer["x-amz-copy-source-version-id"] = source.info.version_id
+    answer.update(encryption_headers(info.encryption, request))
     return Response(200, answer, xml.document("CopyObjectResult", copy_result(info)))
 
 
@@ -76,6 +78,7 @@ async def _copy(context: Context, request: Request, source: CopySource, destinat
             dest_bucket=destination,
             version_id=source.version_id,
             source_if_match=source.info.etag,
+            source_customer_key=source.customer_key,
             **options,
         )
     except NotFoundError:
@@ -102,6 +105,9 @@ def _options(request: Request, source: ObjectInfo, destination: BucketInfo, *, o
     tagging_directive = _directive(headers.get("x-amz-tagging-directive"), "x-amz-tagging-directive")
     content_type, metadata, asked = stored_headers(headers)
     options: dict[str, Any] = {}
+    encryption = asked_encryption(request)
+    if encryption is not None:
+        options["encryption"] = encryption
     if directive == "REPLACE":
         options.update(content_type=content_type, metadata=metadata, headers=asked)
     else:
@@ -112,6 +118,7 @@ def _options(request: Request, source: ObjectInfo, destination: BucketInfo, *, o
             any(name.startswith(LOCK_PREFIX) for name in headers)
             or "x-amz-storage-class" in headers
             or "x-amz-website-redirect-location" in headers
+            or encryption is not None
         )
         if onto_itself and not changes:
             raise S3Error(
@@ -155,7 +162,7 @@ def _checksum_to_compute(named: str | None, source: ObjectInfo) -> str | None:
 
 
 def _checksum_of(source: CopySource, algorithm: str) -> str:
-    reader = source.bucket.read(source.key, version_id=source.version_id)
+    reader = source.bucket.read(source.key, version_id=source.version_id, customer_key=source.customer_key)
     hasher = checksums.new(algorithm)
     for chunk in reader.chunks(0, reader.info.size):
         hasher.update(chunk)

@@ -10,10 +10,12 @@ from __future__ import annotations
 
 from tickvault.doors.s3 import xml
 from tickvault.doors.s3.context import Context
+from tickvault.doors.s3.encryption_headers import encryption_headers
 from tickvault.doors.s3.errors import S3Error
 from tickvault.doors.s3.message import Request, Response
 from tickvault.doors.s3.multipart_checksums import upload_checksum
 from tickvault.doors.s3.operations.put_object import write_options
+from tickvault.objects.encryption.stored import info_of
 
 
 async def create_multipart_upload(context: Context, request: Request) -> Response:
@@ -32,6 +34,8 @@ async def create_multipart_upload(context: Context, request: Request) -> Respons
     if algorithm is not None and kind is not None:
         headers["x-amz-checksum-algorithm"] = algorithm.upper()
         headers["x-amz-checksum-type"] = kind
+    if upload.encryption is not None:
+        headers.update(encryption_headers(info_of(upload.encryption), request))
     body = xml.document(
         "InitiateMultipartUploadResult",
         xml.tag("Bucket", bucket.name),

@@ -1,6 +1,7 @@
 """DeleteObjects: up to 1,000 deletes in one request.
 
-Invariants: each key succeeds or fails by itself and is reported in the order it was asked for; in quiet mode
+Invariants: each key is allowed or refused, and succeeds or fails, by itself, and is reported in the order it was asked
+for; in quiet mode
 only failures are reported; the list is acted on only if a digest of it was sent and found right.
 
 Source: Amazon S3 API Reference, DeleteObjects.
@@ -11,6 +12,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from tickvault.doors.s3 import checksums, xml
+from tickvault.doors.s3.authorization.authorizer import Authorizer
 from tickvault.doors.s3.conditions import bare_etag
 from tickvault.doors.s3.context import KEY_SIZE_MAX, Context
 from tickvault.doors.s3.errors import S3Error, as_s3_error, not_implemented
@@ -42,7 +44,7 @@ async def delete_objects(context: Context, request: Request) -> Response:
     entries = [_entry(element) for element in root.all("Object")]
     if not 1 <= len(entries) <= KEY_COUNT_MAX:
         raise S3Error("MalformedXML")
-    results = await context.in_thread(_delete_all, bucket, entries, bypasses_governance(headers))
+    results = await context.in_thread(_delete_all, context.authorizer, request, bucket, entries)
     versioned = bucket.info.versioning != "off"
     content = []
     for entry, result in zip(entries, results, strict=True):
@@ -70,24 +72,34 @@ def _entry(element: xml.Element) -> _Entry:
     return _Entry(key, element.value("VersionId") or None, if_match)
 
 
-def _delete_all(bucket: Bucket, entries: list[_Entry], bypass: bool) -> list[DeleteResult | TickVaultError | S3Error]:
-    """Delete in one commit what has no condition, the rest one by one; results in the order of `entries`."""
+def _delete_all(
+    authorizer: Authorizer, request: Request, bucket: Bucket, entries: list[_Entry]
+) -> list[DeleteResult | TickVaultError | S3Error]:
+    """Delete what may be: without a condition in one commit, the rest one by one; results as `entries` are ordered."""
     results: list[DeleteResult | TickVaultError | S3Error | None] = [None] * len(entries)
-    plain: list[int] = []
-    for position, entry in enumerate(entries):
-        if len(entry.key.encode()) > KEY_SIZE_MAX:
+    named = [(entry.key, entry.version_id) for entry in entries]
+    decided = authorizer.delete_refusals(request, bucket, named, bypass=bypasses_governance(request.headers))
+    plain: dict[bool, list[int]] = {False: [], True: []}
+    for position, (entry, (refusal, around)) in enumerate(zip(entries, decided, strict=True)):
+        if refusal is not None:
+            results[position] = refusal
+        elif len(entry.key.encode()) > KEY_SIZE_MAX:
             results[position] = S3Error("KeyTooLongError")
         elif entry.if_match is None:
-            plain.append(position)
-    if plain:
-        done = bucket.delete_many([(entries[i].key, entries[i].version_id) for i in plain], bypass_governance=bypass)
-        for position, result in zip(plain, done, strict=True):
-            results[position] = result
+            plain[around].append(position)
+    for around, positions in plain.items():
+        if positions:
+            done = bucket.delete_many([named[position] for position in positions], bypass_governance=around)
+            for position, result in zip(positions, done, strict=True):
+                results[position] = result
     for position, entry in enumerate(entries):
         if results[position] is None:
             try:
                 results[position] = bucket.delete(
-                    entry.key, version_id=entry.version_id, if_match=entry.if_match, bypass_governance=bypass
+                    entry.key,
+                    version_id=entry.version_id,
+                    if_match=entry.if_match,
+                    bypass_governance=decided[position][1],
                 )
             except TickVaultError as error:
                 results[position] = error

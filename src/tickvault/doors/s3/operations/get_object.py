@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Iterator
 from tickvault.doors.s3 import access
 from tickvault.doors.s3.conditions import bare_etag, check_read, http_date, parse_http_date
 from tickvault.doors.s3.context import RESIDENCY_CHECK_SIZE_MAX, WHOLE_READ_SIZE_MAX, Context
+from tickvault.doors.s3.encryption_headers import check_readable, encryption_headers, read_customer_key
 from tickvault.doors.s3.errors import S3Error
 from tickvault.doors.s3.message import Request, Response
 from tickvault.doors.s3.object_headers import add_checksums, apply_overrides, read_headers
@@ -31,7 +32,7 @@ def get_object(context: Context, request: Request) -> Response | Awaitable[Respo
     bucket, settings = context.find_bucket(request.bucket)
     version_id = requested_version(request) if request.query else None
     try:
-        reader = bucket.read_resident(request.key, version_id=version_id)
+        reader = bucket.read_resident(request.key, version_id=version_id, customer_key=read_customer_key(request))
     except NotFoundError as error:
         raise missing(bucket, request, error, version_id) from None
     if reader is None:
@@ -72,7 +73,7 @@ def _open_reader(bucket: Bucket, request: Request) -> ObjectReader:
     """
     version_id = requested_version(request)
     try:
-        return bucket.read(request.key, version_id=version_id)
+        return bucket.read(request.key, version_id=version_id, customer_key=read_customer_key(request))
     except NotFoundError as error:
         raise missing(bucket, request, error, version_id) from None
 
@@ -92,9 +93,7 @@ def requested_version(request: Request) -> str | None:
 
 def missing(bucket: Bucket, request: Request, error: NotFoundError, version_id: str | None) -> S3Error:
     """Return S3's answer to a read of what is not there, or of a delete marker."""
-    if not request.access_key:
-        # Whether a key exists is told only to those who may list the bucket.
-        access.check_list(bucket)
+    access.check_told(request, bucket)
     if isinstance(error, VersionNotFoundError):
         return S3Error("NoSuchVersion", Key=request.key, VersionId=version_id)
     headers = {}
@@ -129,13 +128,13 @@ def prepare_read(settings: BucketInfo, request: Request, info: ObjectInfo) -> tu
     headers : dict of str to str
     """
     request_headers = request.headers
-    if not request.access_key:
-        access.check_read(info)
-    if "x-amz-server-side-encryption-customer-algorithm" in request_headers:
-        raise S3Error("InvalidRequest", "The encryption parameters are not applicable to this object.")
+    access.check_read(request, info)
+    check_readable(request, info.encryption)
     if not _CONDITIONAL.isdisjoint(request_headers):
         check_read(request_headers, info)
     headers = read_headers(info, settings.versioning != "off")
+    if info.encryption is not None and info.encryption.customer_check:
+        headers.update(encryption_headers(info.encryption, request))
     query = request.query
     size = info.size
     wanted: tuple[int, int] | None = None

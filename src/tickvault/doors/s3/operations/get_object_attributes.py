@@ -11,6 +11,7 @@ from tickvault.doors.s3 import xml
 from tickvault.doors.s3.conditions import http_date
 from tickvault.doors.s3.context import PAGE_SIZE_MAX, PART_COUNT_MAX, Context
 from tickvault.doors.s3.digests import element_name
+from tickvault.doors.s3.encryption_headers import check_readable
 from tickvault.doors.s3.errors import S3Error
 from tickvault.doors.s3.message import Request, Response
 from tickvault.doors.s3.operations.get_object import missing, requested_version
@@ -38,6 +39,7 @@ def get_object_attributes(context: Context, request: Request) -> Response:
         info = bucket.head(request.key, version_id=version_id)
     except NotFoundError as error:
         raise missing(bucket, request, error, version_id) from None
+    check_readable(request, info.encryption)
     content = []
     if "ETag" in wanted:
         content.append(xml.tag("ETag", info.etag))

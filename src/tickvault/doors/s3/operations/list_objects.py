@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable
 
-from tickvault.doors.s3 import access, xml
+from tickvault.doors.s3 import xml
 from tickvault.doors.s3.context import Context
 from tickvault.doors.s3.listing_parameters import (
     common_prefixes,
@@ -28,8 +28,6 @@ from tickvault.objects.bucket import Bucket
 def list_objects(context: Context, request: Request) -> Response | Awaitable[Response]:
     """Answer ListObjects."""
     bucket = context.bucket(request.bucket)
-    if not request.access_key:
-        access.check_list(bucket)
     limit = count(request.query, "max-keys")
     key_writer(request.query)
     if limit <= INLINE_COUNT_MAX:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable
 
-from tickvault.doors.s3 import access, xml
+from tickvault.doors.s3 import xml
 from tickvault.doors.s3.context import Context
 from tickvault.doors.s3.errors import S3Error
 from tickvault.doors.s3.listing_parameters import (
@@ -35,8 +35,6 @@ EMPTY_PAGE = ListPage([], [], None)
 def list_objects_v2(context: Context, request: Request) -> Response | Awaitable[Response]:
     """Answer ListObjectsV2."""
     bucket = context.bucket(request.bucket)
-    if not request.access_key:
-        access.check_list(bucket)
     query = request.query
     if query["list-type"] != "2":
         raise S3Error(

@@ -9,12 +9,16 @@ Source: Amazon S3 API Reference, POST Object; "Browser-Based Uploads Using POST 
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
 from tickvault.doors.s3 import checksums, xml
+from tickvault.doors.s3.auditing import caller_of
+from tickvault.doors.s3.authorization.signer import Signer
 from tickvault.doors.s3.context import KEY_SIZE_MAX, PUT_SIZE_MAX, Context
 from tickvault.doors.s3.digests import DEFAULT_ALGORITHM
+from tickvault.doors.s3.encryption_headers import asked_encryption
 from tickvault.doors.s3.errors import S3Error
 from tickvault.doors.s3.form_data import Form, boundary_of
 from tickvault.doors.s3.lock_headers import asked_lock
@@ -25,6 +29,7 @@ from tickvault.doors.s3.post_policy import verify_post_policy
 from tickvault.doors.s3.request_document import parsed
 from tickvault.doors.s3.tag_sets import from_element
 from tickvault.doors.s3.upload_stream import Sink, commit, discard, pour
+from tickvault.engine.attribution import set_caller
 from tickvault.objects.bucket import Bucket
 from tickvault.objects.model import ObjectInfo
 
@@ -41,14 +46,15 @@ async def post_object(context: Context, request: Request) -> Response:
     grant = verify_post_policy(
         fields,
         bucket=request.bucket,
-        secret_for=context.secret_for,
+        find=context.find,
         size_max=PUT_SIZE_MAX,
         now=context.clock(),
     )
     if len(key.encode()) > KEY_SIZE_MAX:
         raise S3Error("KeyTooLongError", Size=len(key.encode()), MaxSizeAllowed=KEY_SIZE_MAX)
+    _authorize(context, request, grant.signer, fields)
     bucket = context.bucket(request.bucket)
-    options = _options(fields)
+    options = _options(request, fields)
     if "lock" in options and bucket.info.object_lock is None:
         raise S3Error("InvalidRequest", "Bucket is missing Object Lock Configuration", BucketName=request.bucket)
     expected = _announced(fields)
@@ -69,6 +75,29 @@ async def post_object(context: Context, request: Request) -> Response:
     return _answer(request, bucket, info, fields)
 
 
+def _authorize(context: Context, request: Request, signer: Signer, fields: dict[str, str]) -> None:
+    """Ask whether the one who signed the form may write what it says, as PutObject would."""
+    request.signer, request.access_key, request.identity = signer, signer.access_key, signer.identity
+    request.caller = None  # nobody knew who it was when the request began
+    set_caller(caller_of(request))
+    # Headers of the request itself are not signed here: what the form says counts.
+    headers = {name: request.headers[name] for name in ("user-agent", "referer") if name in request.headers}
+    headers.update((name, value) for name, value in _headers_of(fields).items() if name.startswith("x-amz-"))
+    if fields.get("tagging"):
+        headers["x-amz-tagging"] = urlencode(from_element(parsed(fields["tagging"].encode(), "Tagging")))
+    asked = replace(request, key=fields["key"], headers=headers)
+    context.authorizer.authorize(context, asked, "post_object")
+
+
+def _headers_of(fields: dict[str, str]) -> dict[str, str]:
+    """Return the fields of a form as the headers of a PutObject."""
+    # Form fields are UTF-8 text already; header values are read as Latin-1 first.
+    headers = {name: value.encode().decode("latin-1") for name, value in fields.items()}
+    if "acl" in headers:
+        headers["x-amz-acl"] = headers.pop("acl")
+    return headers
+
+
 def _announced(fields: dict[str, str]) -> dict[str, str]:
     found = {}
     for name, algorithm in checksums.HEADER_ALGORITHMS.items():
@@ -82,13 +111,13 @@ def _announced(fields: dict[str, str]) -> dict[str, str]:
     return found
 
 
-def _options(fields: dict[str, str]) -> dict[str, Any]:
-    # Form fields are UTF-8 text already; header values are read as Latin-1 first.
-    headers = {name: value.encode().decode("latin-1") for name, value in fields.items()}
-    if "acl" in headers:
-        headers["x-amz-acl"] = headers.pop("acl")
+def _options(request: Request, fields: dict[str, str]) -> dict[str, Any]:
+    headers = _headers_of(fields)
     content_type, metadata, kept = stored_headers(headers)
     options: dict[str, Any] = {"content_type": content_type, "metadata": metadata, "headers": kept}
+    encryption = asked_encryption(request, headers)
+    if encryption is not None:
+        options["encryption"] = encryption
     if fields.get("tagging"):
         options["tags"] = from_element(parsed(fields["tagging"].encode(), "Tagging"))
     lock = asked_lock(headers)
@@ -99,7 +128,7 @@ def _options(fields: dict[str, str]) -> dict[str, Any]:
 
 def _answer(request: Request, bucket: Bucket, info: ObjectInfo, fields: dict[str, str]) -> Response:
     """Return the answer the form asked for, else 204."""
-    headers = written_headers(bucket.info, info)
+    headers = written_headers(bucket.info, info, request)
     scheme = "https" if request.secure else "http"
     location = f"{scheme}://{request.host}/{quote(f'{bucket.name}/{info.key}')}"
     headers["Location"] = location

@@ -8,7 +8,8 @@ Source: Amazon S3 API Reference, PutObject.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Mapping
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -17,14 +18,18 @@ from tickvault.doors.s3.commit import bridge
 from tickvault.doors.s3.conditions import write_conditions
 from tickvault.doors.s3.context import PUT_SIZE_MAX, Context
 from tickvault.doors.s3.digests import DEFAULT_ALGORITHM, announced_algorithm, etag_of_content_md5
+from tickvault.doors.s3.encryption_headers import asked_encryption, encryption_headers
 from tickvault.doors.s3.errors import S3Error
 from tickvault.doors.s3.lock_headers import asked_lock, check_digest_sent
-from tickvault.doors.s3.message import Deferred, Outcome, Request, Response
+from tickvault.doors.s3.message import Deferred, Outcome, Request, Response, resolve
 from tickvault.doors.s3.object_headers import stored_headers
 from tickvault.doors.s3.tag_sets import from_header
 from tickvault.doors.s3.upload_stream import Sink, commit, discard, pour
-from tickvault.errors import IntegrityError, NotFoundError
+from tickvault.engine.commit import Operation
+from tickvault.errors import AccessDeniedError, IntegrityError, NotFoundError
 from tickvault.objects.bucket import Bucket
+from tickvault.objects.encryption.customer_key import CustomerKeyError
+from tickvault.objects.encryption.sealing import ready
 from tickvault.objects.model import BucketInfo, ObjectInfo
 
 
@@ -38,7 +43,8 @@ def put_object(context: Context, request: Request) -> Deferred | Awaitable[Respo
     if not body.complete or length > context.store.inline_size_max:
         return _put_streamed(context, bucket, request, length, options)
     data = body.read_arrived(length)
-    operation = bucket.put_operation(
+    make = partial(
+        bucket.put_operation,
         request.key,
         data,
         checksums=dict(body.checksums) or {DEFAULT_ALGORITHM: checksums.compute(DEFAULT_ALGORITHM, data)},
@@ -46,9 +52,26 @@ def put_object(context: Context, request: Request) -> Deferred | Awaitable[Respo
         etag=etag_of_content_md5(request.headers),
         **options,
     )
+    if not ready(context.store.keys, settings, options.get("encryption"), length):
+        return _put_prepared(context, settings, request, make)
+    operation = make()
     answer = Deferred(partial(_written, context, settings, request))
     bridge().submit_then(context.store, operation, answer.settle)
     return answer
+
+
+async def _put_prepared(
+    context: Context, settings: BucketInfo, request: Request, make: Callable[[], Operation[ObjectInfo]]
+) -> Response:
+    """Answer a small PutObject whose key may have to be asked for, which the event loop does not wait for."""
+    operation = await context.in_thread(make)
+    outcome: asyncio.Future[ObjectInfo] = asyncio.get_running_loop().create_future()
+    bridge().submit_then(context.store, operation, partial(resolve, outcome))
+    try:
+        info = await outcome
+    except NotFoundError:
+        raise _not_there(context, request) from None
+    return Response(200, written_headers(settings, info, request))
 
 
 def check_put_object(context: Context, request: Request) -> None:
@@ -69,8 +92,8 @@ def check_put_object(context: Context, request: Request) -> None:
         if if_match is not None:
             raise _not_there(context, request) from None
         return
-    except IntegrityError:
-        return
+    except (IntegrityError, AccessDeniedError, CustomerKeyError):
+        return  # it is there; whether it can be read is no condition
     # No reader means an object that is not in memory: it is there, and its tag is not worth a wait for the disk.
     if if_match is None or (reader is not None and if_match not in ("*", reader.info.etag)):
         raise S3Error("PreconditionFailed")
@@ -91,7 +114,7 @@ def _written(context: Context, settings: BucketInfo, request: Request, outcome: 
         info = outcome()
     except NotFoundError:
         raise _not_there(context, request) from None
-    return Response(200, written_headers(settings, info))
+    return Response(200, written_headers(settings, info, request))
 
 
 def _not_there(context: Context, request: Request) -> S3Error:
@@ -130,6 +153,9 @@ def write_options(request: Request) -> dict[str, Any]:
     headers = request.headers
     content_type, metadata, kept = stored_headers(headers)
     options: dict[str, Any] = {"content_type": content_type, "metadata": metadata, "headers": kept}
+    encryption = asked_encryption(request)
+    if encryption is not None:
+        options["encryption"] = encryption
     tagging = headers.get("x-amz-tagging")
     if tagging:
         options["tags"] = from_header(tagging)
@@ -141,8 +167,8 @@ def write_options(request: Request) -> dict[str, Any]:
     return options
 
 
-def written_headers(settings: BucketInfo, info: ObjectInfo) -> dict[str, str]:
-    """Return the headers that answer a write: ETag, checksums, version.
+def written_headers(settings: BucketInfo, info: ObjectInfo, request: Request) -> dict[str, str]:
+    """Return the headers that answer a write: ETag, checksums, version, encryption.
 
     `settings` may be those of before the write: a version id other than ``null`` is named whatever they say.
     """
@@ -152,6 +178,8 @@ def written_headers(settings: BucketInfo, info: ObjectInfo) -> dict[str, str]:
         headers["x-amz-checksum-type"] = info.checksum_type or "FULL_OBJECT"
     if settings.versioning != "off" or info.version_id != "null":
         headers["x-amz-version-id"] = info.version_id
+    if info.encryption is not None:
+        headers.update(encryption_headers(info.encryption, request))
     return headers
 
 
@@ -171,4 +199,4 @@ async def _put_streamed(
     except BaseException:
         discard(context, sink)
         raise
-    return Response(200, written_headers(bucket.info, info))
+    return Response(200, written_headers(bucket.info, info, request))

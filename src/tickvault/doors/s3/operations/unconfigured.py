@@ -17,9 +17,6 @@ from tickvault.doors.s3.message import Request, Response
 UNCONFIGURED = {
     "encryption": "ServerSideEncryptionConfigurationNotFoundError",
     "ownershipControls": "OwnershipControlsNotFoundError",
-    "policy": "NoSuchBucketPolicy",
-    "policyStatus": "NoSuchBucketPolicy",
-    "publicAccessBlock": "NoSuchPublicAccessBlockConfiguration",
     "replication": "ReplicationConfigurationNotFoundError",
     "website": "NoSuchWebsiteConfiguration",
 }

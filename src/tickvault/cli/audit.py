@@ -1,0 +1,382 @@
+"""`tickvault audit`: the audit trail, verified, searched, exported.
+
+Invariants: a trail that does not verify ends the command with exit status 8 and names the first broken block; what is
+printed for a machine is one JSON object a line.
+"""
+
+from __future__ import annotations
+
+import os
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from tickvault.cli import terminal
+from tickvault.cli.audit_ship import ship
+from tickvault.cli.options import help_without_command, json_option, open_vault, vault_option
+from tickvault.errors import IntegrityError, InvalidInputError, NotFoundError
+
+if TYPE_CHECKING:
+    from tickvault.audit.head import Head
+    from tickvault.audit.record import AuditRecord
+
+_CATEGORIES = ("change", "read", "refusal", "system")
+
+
+@click.group(invoke_without_command=True)
+@click.pass_context
+def audit(context: click.Context) -> None:
+    """Verify, search and export the audit trail.
+
+    Every change and every request is a record in one hash-linked chain of signed blocks, in the vault's folder
+    under audit/. Keep the line that `audit head` prints somewhere else: with it, `audit verify` notices a trail
+    that was cut short or replaced by an older one.
+
+    \b
+    Examples:
+      tickvault audit verify
+      tickvault audit query --bucket orders --since 2026-01-05
+      tickvault audit export evidence-2026-01 --since 2026-01-01 --until 2026-02-01
+    """
+    help_without_command(context)
+
+
+@audit.command()
+@click.option("--head", "head_text", metavar="LINE|@FILE", help="A head that was kept elsewhere; @FILE reads it.")
+@click.option("--keys", "keys_file", metavar="FILE", help="Public keys that were kept elsewhere (signers.json).")
+@click.option("--objects", "with_objects", is_flag=True, help="Hold the stored objects against the trail as well.")
+@vault_option
+@json_option
+def verify(*, head_text: str | None, keys_file: str | None, with_objects: bool, vault_dir: str, as_json: bool) -> None:
+    """Check the whole chain, and name the first broken block.
+
+    Finds a flipped bit, a record or block that was removed, added, changed or moved, and a signature that is not
+    the trail's. A trail that was cut short, or replaced by an older copy of itself, is sound in itself: --head,
+    with a line that `audit head` printed and you kept elsewhere, finds that too. --objects compares every
+    object version with what the trail says was written.
+
+    \b
+    Examples:
+      tickvault audit verify
+      tickvault audit verify --head @/mnt/safe/head.txt --keys /mnt/safe/signers.json
+      tickvault audit verify --objects
+    """
+    expected = None if head_text is None else _head(head_text)
+    keys = None
+    if keys_file is not None:
+        from tickvault.audit.keyfile import read_signers
+
+        keys = read_signers(keys_file)
+    with open_vault(vault_dir) as vault:
+        with terminal.Progress("audit verify") as progress:
+            report = vault.audit.verify(
+                expected_head=expected, public_keys=keys, progress=lambda done, total: progress(done, total, "bytes")
+            )
+        findings = []
+        if with_objects and report.ok:
+            with terminal.Progress("objects") as progress:
+                findings = vault.reconcile(progress=progress).findings
+    if as_json:
+        terminal.answer_json(
+            {
+                "ok": report.ok and not findings,
+                "trail_id": report.trail_id.hex(),
+                "records": report.records,
+                "blocks": report.blocks,
+                "files": report.files,
+                "head": None if report.head is None else str(report.head),
+                "fault": None if report.fault is None else str(report.fault),
+                "notes": report.warnings,
+                "findings": [finding._asdict() for finding in findings],
+            }
+        )
+    else:
+        terminal.answer(report.text())
+        for finding in findings:
+            terminal.answer(terminal.printable(f"finding: {finding.text}"))
+    if not report.ok:
+        raise IntegrityError(f"the audit trail in {vault_dir} is broken: {report.fault}")
+    if findings:
+        raise IntegrityError(
+            f"{terminal.count(len(findings), 'object version')} in {vault_dir} {'is' if len(findings) == 1 else 'are'} "
+            "not what the audit trail says"
+        )
+
+
+def _since_option(command: Any) -> Any:
+    return click.option("--since", metavar="TIME", help="From this time on (ISO 8601, UTC if no zone is given).")(
+        command
+    )
+
+
+def _until_option(command: Any) -> Any:
+    return click.option("--until", metavar="TIME", help="Before this time.")(command)
+
+
+@audit.command()
+@_since_option
+@_until_option
+@click.option("--identity", metavar="PATTERN", help="Who: an ARN, an access key, local:UID; * for any letters.")
+@click.option("--bucket", metavar="PATTERN", help="The bucket.")
+@click.option("--key", metavar="PATTERN", help="The object's key.")
+@click.option("--action", metavar="PATTERN", help="S3's name of what was done: PutObject, Delete*, …")
+@click.option("--result", metavar="PATTERN", help="ok, or the code of the error: AccessDenied, ObjectLocked, …")
+@click.option("--category", type=click.Choice(_CATEGORIES), help="Changes, reads, refusals, or the store's own.")
+@click.option("-n", "--limit", type=click.IntRange(1), metavar="N", help="At most N records.")
+@click.option("--newest", "newest_first", is_flag=True, help="The newest first.")
+@vault_option
+@json_option
+def query(
+    *,
+    since: str | None,
+    until: str | None,
+    identity: str | None,
+    bucket: str | None,
+    key: str | None,
+    action: str | None,
+    result: str | None,
+    category: str | None,
+    limit: int | None,
+    newest_first: bool,
+    vault_dir: str,
+    as_json: bool,
+) -> None:
+    """Print the records that fit.
+
+    \b
+    Examples:
+      tickvault audit query --newest -n 20
+      tickvault audit query --bucket orders --action 'Delete*' --since 2026-01-05
+      tickvault audit query --category refusal --json
+    """
+    from tickvault.audit.record import Category
+
+    with open_vault(vault_dir) as vault:
+        found = vault.audit.query(
+            since_ns=_time(since, "--since"),
+            until_ns=_time(until, "--until"),
+            identity=identity,
+            bucket=bucket,
+            key=key,
+            action=action,
+            result=result,
+            category=None if category is None else Category[category.upper()],
+            limit=limit,
+            newest_first=newest_first,
+        )
+        count = 0
+        for record in found:
+            count += 1
+            if as_json:
+                terminal.answer_json(_record(record))
+            else:
+                terminal.answer(terminal.printable(_line(record)))
+    terminal.say(terminal.count(count, "record"))
+
+
+@audit.command()
+@click.argument("destination", metavar="FOLDER")
+@_since_option
+@_until_option
+@click.option(
+    "--format",
+    "formats",
+    type=click.Choice(["jsonl", "parquet"]),
+    multiple=True,
+    help="Besides the blocks; both by default. Parquet needs pyarrow.",
+)
+@vault_option
+@json_option
+def export(
+    *,
+    destination: str,
+    since: str | None,
+    until: str | None,
+    formats: tuple[str, ...],
+    vault_dir: str,
+    as_json: bool,
+) -> None:
+    """Write a bundle for somebody who does not have this store.
+
+    FOLDER is made; it holds the signed blocks, the records as JSON Lines and Parquet, the public keys, an index,
+    and verify.py, which checks all of it with nothing but Python.
+
+    \b
+    Examples:
+      tickvault audit export evidence
+      tickvault audit export evidence-2026-01 --since 2026-01-01 --until 2026-02-01
+      python3 evidence/verify.py --head "$(cat /mnt/safe/head.txt)"
+    """
+    options: dict[str, Any] = {"formats": formats} if formats else {}
+    with open_vault(vault_dir) as vault:
+        report = vault.audit.export(
+            destination, since_ns=_time(since, "--since"), until_ns=_time(until, "--until"), **options
+        )
+    if as_json:
+        terminal.answer_json({"destination": os.path.abspath(destination), "records": report.records})
+    terminal.say(
+        f"exported {terminal.count(report.records, 'record')} to {destination}; check it with: "
+        f"python3 {os.path.join(destination, 'verify.py')}"
+    )
+
+
+@audit.command()
+@vault_option
+@json_option
+def head(vault_dir: str, as_json: bool) -> None:
+    """Print the head of the trail, a line to keep elsewhere.
+
+    Whoever has it can tell that the trail was cut short, rewritten or replaced by an older copy since: give it to
+    `audit verify --head`. A timer that sends it to another machine once an hour is enough.
+
+    \b
+    Examples:
+      tickvault audit head
+      tickvault audit head | ssh safe 'cat >> heads.txt'
+    """
+    with open_vault(vault_dir) as vault:
+        found = vault.audit.head()
+    if found is None:
+        raise NotFoundError(f"there is no audit trail in {vault_dir} yet")
+    if as_json:
+        terminal.answer_json({"head": str(found), "sequence": found.sequence, "block": found.block_number})
+    else:
+        terminal.answer(str(found))
+
+
+@audit.command("rotate-key")
+@vault_option
+@json_option
+def rotate_key(vault_dir: str, as_json: bool) -> None:
+    """Let a new key sign the trail from now on.
+
+    The present key signs a block that names the new one, and is then destroyed; its public half stays in the trail.
+
+    \b
+    Examples:
+      tickvault audit rotate-key
+    """
+    with open_vault(vault_dir) as vault:
+        key_id = vault.audit.rotate_key()
+    if as_json:
+        terminal.answer_json({"key_id": key_id})
+    terminal.say(f"key {key_id} signs from now on; keep a copy of {os.path.join(vault_dir, 'audit', 'signers.json')}")
+
+
+@audit.command("set-hash")
+@click.argument("algorithm", type=click.Choice(["sha-256", "sm3"]))
+@vault_option
+@json_option
+def set_hash(algorithm: str, vault_dir: str, as_json: bool) -> None:
+    """Choose the hash that links the blocks from now on.
+
+    SHA-256 unless chosen otherwise; SM3 (GB/T 32905) where Chinese rules ask for it. Blocks that are there stay.
+
+    \b
+    Examples:
+      tickvault audit set-hash sm3
+    """
+    with open_vault(vault_dir) as vault:
+        vault.audit.set_hash(algorithm)
+    if as_json:
+        terminal.answer_json({"hash": algorithm})
+    terminal.say(f"blocks of the audit trail are linked with {algorithm} from now on")
+
+
+@audit.command()
+@click.option("--tsa", "url", metavar="URL", required=True, help="Address of the time-stamping authority (RFC 3161).")
+@vault_option
+@json_option
+def timestamp(url: str, vault_dir: str, as_json: bool) -> None:
+    """Have an authority confirm the head of the trail.
+
+    Its token goes into the chain: it shows that everything before it existed at that time.
+
+    \b
+    Examples:
+      tickvault audit timestamp --tsa http://timestamp.example.com
+    """
+    with open_vault(vault_dir) as vault:
+        found = vault.audit.timestamp(url)
+    if as_json:
+        terminal.answer_json({"head": str(found)})
+    terminal.say(f"the authority confirmed the trail up to record {found.sequence}")
+
+
+@audit.command()
+@click.option("--reason", metavar="TEXT", required=True, help="Why; the first thing that the new trail says.")
+@vault_option
+@json_option
+def restart(reason: str, vault_dir: str, as_json: bool) -> None:
+    """Put a broken trail aside and begin a new one.
+
+    Nothing can be added to a trail that is broken. The old one is moved, whole, into a folder beside the new one,
+    which names it. Export or copy the old one first; whoever keeps a head of it will notice, as they should.
+
+    \b
+    Examples:
+      tickvault audit restart --reason 'disk of 2026-01-05, see incident 17'
+    """
+    with open_vault(vault_dir) as vault:
+        folder = vault.audit.restart(reason)
+    if as_json:
+        terminal.answer_json({"moved_to": folder})
+    terminal.say(f"the old trail is in {folder}; a new one was begun")
+
+
+audit.add_command(ship)
+
+
+def _head(text: str) -> Head:
+    from tickvault.audit.head import Head
+
+    if text.startswith("@"):
+        with open(text[1:], encoding="utf-8") as file:
+            lines = [line.strip() for line in file if line.strip()]
+        if not lines:
+            raise InvalidInputError(f"--head {text}: the file is empty")
+        # A file that grows by a line an hour: the last one says most.
+        text = lines[-1]
+    return Head.parse(text.strip())
+
+
+def _time(text: str | None, option: str) -> int | None:
+    """Return a time of the command line as nanoseconds since the epoch."""
+    if text is None:
+        return None
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise InvalidInputError(f"{option} {text!r}: write a time as 2026-01-05 or 2026-01-05T14:30:00Z") from None
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    delta = moment - datetime(1970, 1, 1, tzinfo=UTC)
+    return (delta.days * 86_400 + delta.seconds) * 10**9 + delta.microseconds * 1000
+
+
+def _record(record: AuditRecord) -> dict[str, Any]:
+    found = record._asdict()
+    found["category"] = record.category.name.lower()
+    found["time"] = _iso(record.time_ns)
+    found["detail"] = dict(record.detail)
+    return found
+
+
+def _iso(time_ns: int) -> str:
+    moment = datetime.fromtimestamp(time_ns // 10**9, UTC)
+    return f"{moment:%Y-%m-%dT%H:%M:%S}.{time_ns % 10**9:09d}Z"
+
+
+def _line(record: AuditRecord) -> str:
+    """Return a record as one line for a reader."""
+    where = f"{record.bucket}/{record.key}" if record.bucket and record.key else record.bucket or record.key or "-"
+    if record.version_id and record.version_id != "null":
+        where += f"@{record.version_id}"
+    who = record.identity or "-"
+    size = f"  {terminal.format_size(record.size_bytes)}" if record.size_bytes else ""
+    detail = "".join(f"  {name}={value}" for name, value in record.detail.items() if name != "user_agent")
+    return (
+        f"{record.sequence:>8}  {_iso(record.time_ns)[:23]}Z  {record.action:<24} {record.result:<14} {who}  "
+        f"{record.door} {record.source}  {where}{size}{detail}"
+    )

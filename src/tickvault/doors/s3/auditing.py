@@ -1,0 +1,115 @@
+"""What the audit trail is told of a request.
+
+A change that was committed told of itself: its record rode in the commit, with the caller that `caller_of` names.
+Everything else (reads, refusals, failures, requests that changed nothing) is put into the process's ring before the
+answer is sent.
+
+Invariants: every request that was answered is in the trail once, by its own record or by those of its changes; no
+signature, secret or body is copied; what cannot be recorded is answered 503 and not done again in silence.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Mapping
+from urllib.parse import unquote_to_bytes
+
+from tickvault.audit.actor import Actor, bounded
+from tickvault.audit.auditor import Auditor
+from tickvault.audit.record import Category
+from tickvault.doors.s3.message import Request, Response
+from tickvault.engine.attribution import Caller
+
+_CREDENTIAL = re.compile(r"Credential=([^/,\s]{1,128})/")
+_KEY_LENGTH_MAX = 1024
+
+
+@functools.cache
+def action_name(handler_name: str) -> str:
+    """Return S3's name of an operation from that of the function that answers it.
+
+    Examples
+    --------
+    >>> action_name("list_objects_v2")
+    'ListObjectsV2'
+    """
+    return "".join(part.capitalize() for part in handler_name.split("_"))
+
+
+def actor_of(request: Request) -> Actor:
+    """Return who sent a request."""
+    return Actor("s3", request.identity or request.access_key, request.remote, request.request_id, request.action)
+
+
+def caller_of(request: Request) -> Caller:
+    """Return who sent a request, as a commit takes it along; made once a request."""
+    if request.caller is None:
+        request.caller = actor_of(request).caller()
+    return request.caller
+
+
+def record_answer(auditor: Auditor, request: Request, response: Response) -> None:
+    """Put what came of a request on its way into the trail, unless its change tells.
+
+    Raises
+    ------
+    BusyError
+        The trail takes nothing: the request is to be refused.
+    """
+    status = response.status
+    if status < 400:
+        if request.caller is not None and request.caller.recorded:
+            return
+        category, result = Category.READ, "ok"
+    else:
+        category, result = Category.REFUSAL, response.error or f"Http{status}"
+    version_id = response.headers.get("x-amz-version-id") or request.query.get("versionId", "")
+    length = response.length
+    if length is None:
+        body = response.body
+        length = len(body) if isinstance(body, (bytes, memoryview, bytearray)) else 0
+    agent = request.headers.get("user-agent")
+    auditor.record(
+        actor_of(request),
+        category,
+        action=request.action or request.method,
+        result=result,
+        status=status,
+        bucket=request.bucket,
+        key=request.key,
+        version_id=version_id,
+        size_bytes=length if status < 400 and request.method == "GET" else 0,
+        detail={"user_agent": agent[:256]} if agent else None,
+    )
+
+
+def record_unadmitted(
+    auditor: Auditor,
+    method: str,
+    target: bytes,
+    headers: Mapping[str, str],
+    remote: str,
+    request_id: str,
+    response: Response,
+) -> None:
+    """Put a request that was refused before anybody knew who sent it on its way into the trail."""
+    path = unquote_to_bytes(target.partition(b"?")[0]).decode("utf-8", "replace")
+    bucket, _, key = path.lstrip("/").partition("/")
+    detail = {}
+    claimed = _CREDENTIAL.search(headers.get("authorization", ""))
+    if claimed is not None:
+        # Nothing proves that it was that one: it is what the request said.
+        detail["claimed_access_key"] = claimed[1]
+    agent = headers.get("user-agent")
+    if agent:
+        detail["user_agent"] = agent[:256]
+    auditor.record(
+        Actor("s3", "", remote, request_id, method),
+        Category.REFUSAL,
+        result=response.error or f"Http{response.status}",
+        status=response.status,
+        bucket=bounded(bucket),
+        key=key[:_KEY_LENGTH_MAX],
+        detail=detail,
+    )

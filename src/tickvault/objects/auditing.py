@@ -1,0 +1,129 @@
+"""What a record of the journal says, in the words of the audit trail: S3's names of actions.
+
+Invariants: every kind of record is described or known to say nothing by itself; no body, no secret and no document of
+the vault (identities, keys) is copied into the trail, only their names.
+"""
+
+from __future__ import annotations
+
+from tickvault.audit.described import Described
+from tickvault.engine.record import Record
+from tickvault.objects import entries
+from tickvault.objects.entries import (
+    AUX_VERSIONED,
+    CLOCK_DOCUMENT,
+    META,
+    META_LOCK,
+    REMOVE_BYPASS,
+    REMOVE_NULL,
+    Kind,
+    decode_put_meta,
+)
+from tickvault.objects.lock.retention import ObjectLock, time_text
+
+#: Up to here an object's etag is its whole body's MD5, and its meta is read only where it has more to tell.
+_PLAIN = META.size
+
+
+def describe(record: Record, before: Record | None) -> Described | None:
+    """Return what a record says; `before` is the one before it in its batch."""
+    kind, bucket_id, key = record.kind, record.bucket_id, record.key.decode(errors="replace")
+    if kind == Kind.PUT:
+        return _put(record, key)
+    if kind == Kind.DELETE_MARKER:
+        version_id = _version_id(record)
+        return Described("DeleteObject", bucket_id, key, version_id, 0, {"delete_marker": "true"})
+    if kind == Kind.REMOVE:
+        flags = record.meta[0]
+        detail = {"removed": "true"}
+        if flags & REMOVE_BYPASS:
+            detail["bypass_governance"] = "true"
+        if flags & REMOVE_NULL:
+            return Described("DeleteObject", bucket_id, key, "null", 0, detail)
+        return Described("DeleteObjectVersion", bucket_id, key, f"{record.aux:016x}", 0, detail)
+    if kind == Kind.LOCK:
+        return _lock(record, key)
+    if kind == Kind.ATTRIBUTES:
+        return _attributes(record, key)
+    if kind == Kind.BUCKET:
+        return _bucket(record, key)
+    if kind == Kind.BUCKET_REMOVE:
+        return Described("DeleteBucket", bucket_id, "", bucket=key)
+    if kind == Kind.UPLOAD:
+        return Described("CreateMultipartUpload", bucket_id, key, detail={"upload": f"{record.sequence:016x}"})
+    if kind == Kind.UPLOAD_REMOVE:
+        if before is not None and before.kind == Kind.PUT and before.key == record.key:
+            return None  # completed: the object tells
+        return Described("AbortMultipartUpload", bucket_id, key, detail={"upload": f"{record.aux:016x}"})
+    if kind == Kind.PART:
+        put = decode_put_meta(record.meta)
+        detail = {"upload": f"{record.aux:016x}", "part_number": str(put.extras["nr"])}
+        return Described("UploadPart", bucket_id, key, "", put.size, detail)
+    if kind == Kind.DOCUMENT:
+        return _document(record, key)
+    return Described(f"Record{kind}", bucket_id, key)
+
+
+def _put(record: Record, key: str) -> Described:
+    etag, parts, flags, _, size = META.unpack_from(record.meta)
+    detail = {"etag": entries.etag_text(etag, parts)}
+    if flags & META_LOCK:
+        detail.update(lock_detail(ObjectLock.of(decode_put_meta(record.meta).extras["lk"])))
+    return Described("PutObject", record.bucket_id, key, _version_id(record), size, detail)
+
+
+def _version_id(record: Record) -> str:
+    return f"{record.sequence:016x}" if record.aux & AUX_VERSIONED else "null"
+
+
+def _attributes(record: Record, key: str) -> Described:
+    data = entries.unpack(record.meta)
+    detail = {"tags": str(len(data["tg"]))} if "tg" in data else {}
+    if "rw" in data:
+        # What moves a version's data key under another key; it writes what else was set again as it was.
+        detail["key_id"] = str(data["rw"]["k"])
+    return Described("PutObjectTagging", record.bucket_id, key, f"{record.aux:016x}", 0, detail)
+
+
+def _lock(record: Record, key: str) -> Described:
+    data = entries.unpack(record.meta)
+    detail = lock_detail(ObjectLock.of(data))
+    if data.get("b"):
+        detail["bypass_governance"] = "true"
+    return Described("PutObjectRetention", record.bucket_id, key, f"{record.aux:016x}", 0, detail)
+
+
+def lock_detail(lock: ObjectLock) -> dict[str, str]:
+    """Return a lock as the trail keeps it."""
+    detail = {"legal_hold": "on" if lock.legal_hold else "off"}
+    if lock.retention_mode is not None:
+        detail.update(retention_mode=lock.retention_mode, retain_until=time_text(lock.retain_until_ns))
+    return detail
+
+
+def _bucket(record: Record, name: str) -> Described:
+    data = entries.unpack(record.meta)
+    detail = {"versioning": str(data["v"]), "durability": str(data["d"])}
+    documents = data["doc"]
+    lock = documents.get("object_lock")
+    if lock is not None:
+        detail["object_lock"] = " ".join(f"{key}={value}" for key, value in lock.items() if value) or "on"
+    if documents:
+        detail["settings"] = " ".join(sorted(documents))
+    # It was made in the commit that gave it its number.
+    made = data["t"] == record.time_ns
+    return Described("CreateBucket" if made else "PutBucketSettings", record.bucket_id, "", "", 0, detail, name)
+
+
+def _document(record: Record, name: str) -> Described:
+    data = entries.unpack(record.meta)
+    if name != CLOCK_DOCUMENT:
+        verb = "Put" if data is not None else "Delete"
+        room, _, rest = name.partition("/")
+        # ``iam/user/alice`` is a user, ``iam/service-account/feed`` a service account.
+        kind = rest.partition("/")[0] if room == "iam" and "/" in rest else "document"
+        return Described(f"{verb}{kind.title().replace('-', '')}", 0, name)
+    detail = {"trusted": time_text(data["t"]), "wall_offset_ns": str(data["o"]), "lag_ns": str(data["l"])}
+    if data["j"]:
+        detail["jump_ns"] = str(data["j"])
+    return Described("ClockSet" if data["j"] else "ClockMark", 0, name, detail=detail, system=True)

@@ -1,0 +1,132 @@
+"""Somebody's rights on an open vault: who it is, what the policies say, and the refusal.
+
+For the Python API: `tickvault.open(path, identity=…)` and `Vault.as_identity` give handles that ask before each verb.
+It keeps honest code honest, and the audit trail true; a process that can read the vault's files is bound by nothing in
+it (`docs/reference/identities.md`).
+
+Invariants: rights are those of now, for every question; what is refused has changed nothing and is in the audit trail.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from tickvault.audit.actor import Actor, process_actor
+from tickvault.audit.record import Category
+from tickvault.errors import AccessDeniedError, InvalidInputError
+from tickvault.objects.identities import Rights, open_identities, rights_by_arn, rights_of
+from tickvault.objects.model import BucketInfo
+from tickvault.security.policy import AccessRequest, Policy, parse_policy
+
+if TYPE_CHECKING:
+    from tickvault.objects.store import ObjectStore
+
+SERVICE = "arn:aws:s3:::*"
+
+
+class Authority:
+    """The rights of one identity.
+
+    Parameters
+    ----------
+    store : ObjectStore
+        The vault.
+    identity : str
+        An access key, or the ARN of a user, a role or a service account.
+    session_token : str, optional
+        Of temporary credentials.
+
+    Raises
+    ------
+    AccessDeniedError
+        There is no such identity, or it was disabled or has expired.
+    """
+
+    def __init__(self, store: ObjectStore, identity: str, session_token: str | None = None) -> None:
+        if not isinstance(identity, str) or not identity:
+            raise InvalidInputError(f"identity is an access key or an ARN, not {identity!r}")
+        self._store = store
+        self._identities = open_identities(store)
+        self._identity = identity
+        self._session_token = session_token
+        rights = self.rights()
+        own = process_actor()
+        self.actor = Actor(own.door, rights.principal.arn, own.source)
+        self.caller = self.actor.caller()
+
+    def rights(self) -> Rights:
+        """Return what it may do now."""
+        if self._identity.startswith("arn:"):
+            return rights_by_arn(self._identities, self._identity)
+        return rights_of(self._identities.find(self._identity, self._session_token))
+
+    def allows(self, action: str, resource: str, bucket: BucketInfo | None, context: Mapping[str, str]) -> str:
+        """Return an empty text if it may, else why not."""
+        rights = self.rights()
+        policy = None if bucket is None else _bucket_policy(bucket)
+        now = datetime.fromtimestamp(self._store.engine.clock.now_ns() // 10**9, UTC)
+        keys = {
+            "aws:CurrentTime": now.strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "aws:EpochTime": str(int(now.timestamp())),
+            **context,
+        }
+        decision = rights.policies.decide(AccessRequest(rights.principal, action, resource, keys), policy)
+        if decision.allowed:
+            return ""
+        where = f" in {decision.policy}" if decision.policy else ""
+        return f"{rights.principal.arn} may not {action} on {resource}: {decision.reason.value}{where}"
+
+    def check(
+        self,
+        action: str,
+        resource: str,
+        *,
+        bucket: BucketInfo | None = None,
+        key: str = "",
+        version_id: str | None = None,
+        context: Mapping[str, str] | None = None,
+    ) -> None:
+        """Raise `AccessDeniedError`, and have it in the audit trail, unless it may."""
+        why = self.allows(action, resource, bucket, context or {})
+        if not why:
+            return
+        self._store.auditor.record(
+            self.actor,
+            Category.REFUSAL,
+            action=action.partition(":")[2],
+            result="AccessDenied",
+            bucket="" if bucket is None else bucket.name,
+            key=key,
+            version_id=version_id or "",
+            detail={"reason": why},
+        )
+        raise AccessDeniedError(f"{why}; ask for a policy that allows it (tickvault iam simulate explains)")
+
+
+def bucket_arn(name: str) -> str:
+    """Return the ARN of a bucket."""
+    return f"arn:aws:s3:::{name}"
+
+
+def object_arn(bucket: str, key: str) -> str:
+    """Return the ARN of an object."""
+    return f"arn:aws:s3:::{bucket}/{key}"
+
+
+def _bucket_policy(info: BucketInfo) -> Policy | None:
+    text = info.documents.get("policy")
+    return _compiled(info.name, text) if isinstance(text, str) else None
+
+
+@functools.lru_cache(maxsize=256)
+def _compiled(name: str, text: str) -> Policy:
+    try:
+        return parse_policy(text, kind="bucket", for_bucket=name)
+    except InvalidInputError:
+        # It could have been one that denies.
+        deny = f'{{"Version": "2012-10-17", "Statement": [{{"Effect": "Deny", "Principal": "*", "Action": "*", \
+"Resource": ["arn:aws:s3:::{name}", "arn:aws:s3:::{name}/*"]}}]}}'
+        return parse_policy(deny, kind="bucket")

@@ -1,0 +1,152 @@
+"""Which key service a vault uses, from the environment, and how it is opened.
+
+====================================== ==============================================================================
+`TICKVAULT_KEY_SERVICE`                ``file`` (the default), ``transit``, or a service that a package brings
+`TICKVAULT_KEY_SERVICE_OPTIONS`        its options: ``name=value,name=value``
+`TICKVAULT_KEYRING`                    the keyring file, in place of ``VAULT/security/keyring.json``
+`TICKVAULT_KEYRING_PASSPHRASE_FILE`    a private file with the passphrase that protects it
+`TICKVAULT_KEYRING_KEY_FILE`           a private file of 32 random bytes that protects it
+====================================== ==============================================================================
+
+Invariants: a secret never stands in the environment, a file that holds it does; a keyring is made only where the vault
+has never had one, so that a lost one is an error and not a new, empty one; whatever is missing is told as
+`AccessDeniedError`: it is the key that is not there, not the object.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+
+from tickvault.errors import AccessDeniedError, AlreadyExistsError, InvalidInputError, NotFoundError
+from tickvault.objects.encryption.key_file import (
+    key_file_path,
+    keyring_path,
+    make_folder,
+    make_key_file,
+)
+from tickvault.security.keyring import (
+    EnvelopeKeyService,
+    FileKeyService,
+    KeyFile,
+    Keyring,
+    KeyService,
+    Passphrase,
+    Protection,
+    create_keyring,
+    open_key_service,
+    open_keyring,
+)
+
+SERVICE_VARIABLE = "TICKVAULT_KEY_SERVICE"
+OPTIONS_VARIABLE = "TICKVAULT_KEY_SERVICE_OPTIONS"
+KEYRING_VARIABLE = "TICKVAULT_KEYRING"
+PASSPHRASE_FILE_VARIABLE = "TICKVAULT_KEYRING_PASSPHRASE_FILE"  # noqa: S105 -- the name of a variable
+KEY_FILE_VARIABLE = "TICKVAULT_KEYRING_KEY_FILE"
+
+
+def open_vault_service(
+    vault_path: str, seen: Mapping[str, object] | None, *, create: bool, environment: Mapping[str, str] | None = None
+) -> KeyService:
+    """Return the key service of a vault.
+
+    Parameters
+    ----------
+    seen : mapping or None
+        What the vault wrote down of its keyring: ``id``, ``generation``; None if it has had none.
+    create : bool
+        A keyring may be made, if the vault has never had one.
+
+    Raises
+    ------
+    AccessDeniedError
+        The keyring, or what protects it, is missing or another one.
+    IntegrityError
+        The keyring is damaged, or an older copy or another keyring was put in its place.
+    """
+    variables = os.environ if environment is None else environment
+    name = variables.get(SERVICE_VARIABLE, "") or "file"
+    if name != "file":
+        return at_a_distance(open_key_service(name, parse_options(variables.get(OPTIONS_VARIABLE, ""))))
+    path = variables.get(KEYRING_VARIABLE, "") or keyring_path(vault_path)
+    try:
+        return FileKeyService(_open_file(vault_path, path, seen, variables, create=create))
+    except NotFoundError as error:
+        raise AccessDeniedError(
+            f"what is encrypted in {vault_path} cannot be read or written: {error}. Put the keyring (and the file that "
+            f"protects it) back, or name it with {KEYRING_VARIABLE}, {PASSPHRASE_FILE_VARIABLE} or {KEY_FILE_VARIABLE}"
+        ) from None
+
+
+def has_keyring(vault_path: str, environment: Mapping[str, str] | None = None) -> bool:
+    """Return whether there is something that a vault's keys would be read from."""
+    variables = os.environ if environment is None else environment
+    if (variables.get(SERVICE_VARIABLE, "") or "file") != "file":
+        return True
+    return os.path.lexists(variables.get(KEYRING_VARIABLE, "") or keyring_path(vault_path))
+
+
+def _open_file(
+    vault_path: str,
+    path: str,
+    seen: Mapping[str, object] | None,
+    variables: Mapping[str, str],
+    *,
+    create: bool,
+) -> Keyring:
+    lowest = 0 if seen is None else int(str(seen["generation"]))
+    there = os.path.lexists(path)
+    if not there and (seen is not None or not create):
+        raise NotFoundError(f"{path}: there is no keyring")
+    protection = _protection(vault_path, variables, create=not there)
+    if not there:
+        if path == keyring_path(vault_path):
+            # Its key file may be elsewhere, and nothing else be in the vault's folder of secrets yet.
+            make_folder(vault_path)
+        try:
+            return create_keyring(path, protection)
+        except AlreadyExistsError:
+            pass  # another process was faster
+    found = open_keyring(path, protection, lowest_generation=lowest)
+    if seen is not None and found.keyring_id != seen["id"]:
+        found.close()
+        raise AccessDeniedError(f"{path}: is not the keyring of this vault; put the right one back")
+    return found
+
+
+def _protection(vault_path: str, variables: Mapping[str, str], *, create: bool) -> Protection:
+    passphrase_file, key_file = variables.get(PASSPHRASE_FILE_VARIABLE), variables.get(KEY_FILE_VARIABLE)
+    if passphrase_file and key_file:
+        raise InvalidInputError(
+            f"{PASSPHRASE_FILE_VARIABLE} and {KEY_FILE_VARIABLE} are both set; a keyring has one protection"
+        )
+    if passphrase_file:
+        return Passphrase.from_file(passphrase_file)
+    if key_file:
+        return KeyFile(key_file)
+    if create:
+        make_folder(vault_path)
+        make_key_file(vault_path)
+    return KeyFile(key_file_path(vault_path))
+
+
+def at_a_distance(service: KeyService) -> KeyService:
+    """Return a service that may be asked inside a commit: one elsewhere is asked through an envelope."""
+    return service if isinstance(service, FileKeyService | EnvelopeKeyService) else EnvelopeKeyService(service)
+
+
+def parse_options(text: str) -> dict[str, str]:
+    """Return the options in ``name=value,name=value``.
+
+    >>> parse_options("address=https://vault:8200, mount=transit")
+    {'address': 'https://vault:8200', 'mount': 'transit'}
+    """
+    options: dict[str, str] = {}
+    for item in filter(None, (part.strip() for part in text.split(","))):
+        name, equals, value = item.partition("=")
+        if not equals or not name or name in options:
+            raise InvalidInputError(
+                f"{OPTIONS_VARIABLE}: write name=value,name=value, each name once; not {item!r:.80}"
+            )
+        options[name] = value
+    return options

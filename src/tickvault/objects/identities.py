@@ -1,0 +1,217 @@
+"""The identities of a vault, and what each of them may do.
+
+`open_identities` makes the handle of a store: its documents keep the identities, ``security/sealing.key`` in its
+folder seals their secrets. `rights_of` compiles the policies of a credential, `decide_trust` judges a role's trust.
+
+Invariants: a vault without identities gets no sealing key; policies that cannot be read give no rights at all, since
+one of them could have denied; rights never outlive the credential that they were compiled for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from tickvault.errors import InvalidInputError, NotFoundError
+from tickvault.security.credentials import Credentials
+from tickvault.security.identity import (
+    Credential,
+    CredentialRefusedError,
+    FileSealer,
+    Identities,
+    Limits,
+    NamedPolicy,
+    PolicyTexts,
+    Refusal,
+    Secret,
+    TrustRequest,
+    effective,
+    names,
+)
+from tickvault.security.identity import Principal as IdentityPrincipal
+from tickvault.security.identity.reading import Reading
+from tickvault.security.policy import (
+    ANONYMOUS,
+    ROLES,
+    AccessRequest,
+    Policy,
+    PolicyKind,
+    PolicySet,
+    Principal,
+    parse_policy,
+    role_policy,
+)
+
+if TYPE_CHECKING:
+    from tickvault.objects.store import ObjectStore
+
+#: Compiled sets of policies kept, at most; equal policies share one.
+_COMPILED_MAX = 1024
+_KINDS: dict[str, PolicyKind] = {"identity": "identity", "session": "session", "trust": "trust"}
+
+
+class _VaultSealer:
+    """The sealer of a vault, opened when the first secret is sealed or unsealed."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._sealer: FileSealer | None = None
+
+    def seal(self, plaintext: bytes, binding: bytes) -> bytes:
+        return self._opened().seal(plaintext, binding)
+
+    def unseal(self, blob: bytes, binding: bytes) -> bytes:
+        return self._opened().unseal(blob, binding)
+
+    def _opened(self) -> FileSealer:
+        if self._sealer is None:
+            self._sealer = FileSealer.open(self._path)
+        return self._sealer
+
+
+def open_identities(store: ObjectStore, *, root: Credentials | None = None, limits: Limits | None = None) -> Identities:
+    """Return the identities of a vault.
+
+    Parameters
+    ----------
+    store : ObjectStore
+        Open; its documents keep them.
+    root : Credentials, optional
+        The root key pair, where it is to be found among the access keys.
+    limits : Limits, optional
+    """
+    return Identities(
+        store.documents,
+        _VaultSealer(store.path),
+        lambda text, kind: parse_policy(text, kind=_KINDS[kind]),
+        vault_id=store.engine.vault_id.hex(),
+        root=root,
+        limits=limits,
+        clock=store.engine.clock,
+        built_in_policies={name: role_policy(name).to_json() for name in ROLES},
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Rights:
+    """Who somebody is to policies, and the policies, compiled."""
+
+    principal: Principal
+    policies: PolicySet
+    keys_read: frozenset[str] = frozenset()
+    """Keys of requests, in lower case, that any of the policies reads."""
+    is_root: bool = False
+
+
+#: What an unsigned request has: nothing but what others give it.
+ANONYMOUS_RIGHTS = Rights(ANONYMOUS, PolicySet())
+
+_compiled: dict[tuple[bytes, bool], tuple[PolicySet, dict[str, Policy], frozenset[str]]] = {}
+
+
+def rights_of(credential: Credential) -> Rights:
+    """Return what a credential may do, compiled once for equal policies.
+
+    Raises
+    ------
+    CredentialRefusedError
+        A policy of it cannot be read, so that what it may do is unknown.
+    """
+    principal = Principal(*credential.own_principal)
+    if principal.kind == "root":
+        return Rights(principal, PolicySet(), is_root=True)
+    is_account = bool(credential.service_account)
+    texts = credential.policies
+    found = _compiled.get((texts.fingerprint, is_account))
+    if found is None:
+        try:
+            found = _compile(texts, is_account=is_account)
+        except InvalidInputError as error:
+            raise CredentialRefusedError(
+                Refusal.BROKEN, f"{credential.identity_arn}: a policy cannot be read: {error}"
+            ) from None
+        if len(_compiled) >= _COMPILED_MAX:
+            _compiled.clear()
+        _compiled[texts.fingerprint, is_account] = found
+    held, own, keys = found
+    if not is_account:
+        return Rights(principal, held, keys)
+    parent = Principal(*credential.principal._replace(kind="user"))
+    # Asked as its parent and as itself: what denies either of them by name stops it.
+    return Rights(principal, PolicySet.service_account(held, parent, own or None), keys)
+
+
+def decide_trust(request: TrustRequest) -> bool:
+    """Decide whether somebody may assume a role: its trust policy and their own policies together."""
+    rights = rights_of(request.caller)
+    trust = parse_policy(request.trust_policy, kind="trust")
+    asked = AccessRequest(rights.principal, request.action, request.resource, request.context)
+    return rights.policies.decide_role(asked, trust).allowed
+
+
+def rights_by_arn(identities: Identities, arn: str) -> Rights:
+    """Return what the identity of an ARN may do, whether or not it has an access key: to find out beforehand.
+
+    Parameters
+    ----------
+    arn : str
+        Of the root, a user, a role (as a session of it would act), a session of a role or a service account;
+        ``anonymous`` is an unsigned request.
+
+    Raises
+    ------
+    NotFoundError
+        There is no such identity.
+    """
+    if arn == "anonymous":
+        return ANONYMOUS_RIGHTS
+    if arn == names.ROOT_ARN:
+        return Rights(Principal(arn, names.ACCOUNT_ID, "", names.ACCOUNT_ID, "root"), PolicySet(), is_root=True)
+    reading = Reading(identities.documents)
+    kind, _, name = arn.rpartition(":")[2].partition("/")
+    if kind == "assumed-role":
+        name, _, session = name.partition("/")
+    else:
+        session = "simulated"
+    who = IdentityPrincipal(arn, names.ACCOUNT_ID, "", "", "user", {}, ())
+    texts = PolicyTexts()
+    account = ""
+    if arn == names.arn("user", name) and (user := reading.user(name)) is not None:
+        who = effective.principal_of_user(user)
+        texts = effective.policies_of_user(identities, reading, user, ())
+    elif arn in (names.arn("role", name), names.assumed_role_arn(name, session)) and (role := reading.role(name)):
+        who = effective.principal_of_role(role, session)
+        texts = effective.policies_of_role(identities, reading, role, ())
+    elif arn == names.arn("service-account", name) and (found := reading.service_account(name)) is not None:
+        user = reading.user(found.parent)
+        if user is None or user.id != found.parent_id:
+            raise NotFoundError(f"service account {name}: its user {found.parent} is gone")
+        narrowing = [] if found.policy is None else [NamedPolicy(f"service-account/{name}", found.policy)]
+        who = effective.principal_of_user(user)._replace(kind="service-account")
+        texts = effective.policies_of_user(identities, reading, user, narrowing)
+        account = name
+    else:
+        raise NotFoundError(
+            f"{arn[:140]!a}: there is no such identity; write arn:aws:iam::{names.ACCOUNT_ID}:user/NAME, …:role/NAME, "
+            "…:service-account/NAME, …:root, or anonymous"
+        )
+    stand_in = Credential("", Secret(""), who, texts, None, service_account=account, identity_arn=arn)
+    return rights_of(stand_in)
+
+
+def _compile(texts: PolicyTexts, *, is_account: bool) -> tuple[PolicySet, dict[str, Policy], frozenset[str]]:
+    identity = {each.name: parse_policy(each.text, kind="identity") for each in texts.identity}
+    boundary = None if texts.boundary is None else parse_policy(texts.boundary.text, kind="identity")
+    # The own policy of a service account names what it may, as an identity's does, within what its parent may.
+    narrowing = {
+        each.name: parse_policy(each.text, kind="identity" if is_account else "session") for each in texts.session
+    }
+    held = PolicySet(identity, boundary=boundary, sessions=() if is_account else tuple(narrowing.values()))
+    every = [*identity.values(), *narrowing.values(), *([] if boundary is None else [boundary])]
+    return held, narrowing if is_account else {}, keys_read(every)
+
+
+def keys_read(policies: Iterable[Policy]) -> frozenset[str]:
+    """Return the keys of requests, in lower case, that policies read."""
+    return frozenset(key for policy in policies for statement in policy.statements for key in statement.keys_read)

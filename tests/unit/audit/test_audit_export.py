@@ -1,0 +1,392 @@
+"""Bundles, and the verifier that goes with them: run as an auditor runs it, by a Python that has nothing installed."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from audit_made import OTHER_SIGNER, SIGNER, T0, opened, record
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import tickvault.audit
+from tickvault.audit import parquet
+from tickvault.audit.chain import BrokenBlockError, Walk
+from tickvault.audit.export import export
+from tickvault.audit.files import file_name
+from tickvault.audit.jsonl import as_mapping, time_text
+from tickvault.audit.query import query
+from tickvault.audit.verify import verify
+from tickvault.errors import AlreadyExistsError, InvalidInputError, NotFoundError
+from tickvault.seam.disk import OsDisk
+
+SHIPPED = Path(tickvault.audit.__file__).parent / "standalone" / "verify_bundle.py"
+
+
+def _loaded() -> Any:
+    spec = importlib.util.spec_from_file_location("shipped_verifier", SHIPPED)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+VERIFIER = _loaded()
+
+
+def made(folder: Path, hash_algorithm: str = "sha-256") -> str:
+    """Ten blocks over several files, with a rotation, a timestamp and odd texts; `T0 + 0` to `T0 + 39`."""
+    with opened(folder, file_size_max=3000, hash_algorithm=hash_algorithm) as writer:
+        for block in range(10):
+            writer.append([record(block * 4 + place, key=f"k{place}/é\udc80\n") for place in range(4)])
+            if block == 4:
+                writer.append_timestamp(b"a token")
+            if block == 6:
+                writer.rotate(OTHER_SIGNER)
+    return str(folder)
+
+
+def run(bundle: Path, *options: str, python: str = sys.executable) -> tuple[int, str]:
+    done = subprocess.run(
+        [python, "-I", "-S", str(bundle / "verify.py"), *options], capture_output=True, text=True, cwd="/", check=False
+    )
+    assert done.stderr == ""
+    return done.returncode, done.stdout
+
+
+@pytest.fixture(scope="module")
+def trail(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return made(tmp_path_factory.mktemp("exported"))
+
+
+@pytest.fixture
+def bundle(trail: str, tmp_path: Path) -> Path:
+    export(trail, str(tmp_path / "bundle"))
+    return tmp_path / "bundle"
+
+
+def test_a_bundle_holds_and_passes(trail: str, bundle: Path) -> None:
+    head = verify(trail).head
+    names = {"README.txt", "blocks", "index.json", "keys.json", "manifest.json", "records.jsonl", "records.parquet"}
+    assert set(os.listdir(bundle)) == {*names, "verify.py"}
+    lines = [json.loads(line) for line in (bundle / "records.jsonl").read_bytes().splitlines()]
+    assert lines == [as_mapping(one) for one in query(trail)]
+    status, out = run(bundle, "--keys", f"{trail}/signers.json", "--head", str(head))
+    assert status == 0, out
+    assert out.startswith("PASS")
+    assert "NOTE" not in out
+    status, out = run(bundle)
+    assert status == 0
+    assert "KEYS CAME FROM THE BUNDLE ITSELF" in out
+    assert "1 RFC 3161 tokens" in out
+
+
+def test_an_old_python_can_run_it(bundle: Path) -> None:
+    found = [name for name in ("python3.8", "python3.9") if shutil.which(name)]
+    works = [
+        name for name in found if subprocess.run([name, "-c", ""], capture_output=True, check=False).returncode == 0
+    ]
+    if not works:
+        pytest.skip("no Python 3.8 or 3.9 is installed")
+    assert run(bundle, python=works[0])[0] == 0
+
+
+def test_only_the_standard_library_of_python_3_8() -> None:
+    import ast
+
+    tree = ast.parse(SHIPPED.read_text(), feature_version=(3, 8))
+    imported = {name.name for node in ast.walk(tree) if isinstance(node, ast.Import) for name in node.names}
+    assert not any(isinstance(node, ast.ImportFrom) for node in ast.walk(tree))
+    assert imported <= {"argparse", "hashlib", "json", "os", "struct", "sys", "time", "zlib"}
+    assert len(SHIPPED.read_text().splitlines()) < 400
+
+
+def test_a_range_of_time(trail: str, tmp_path: Path) -> None:
+    report = export(trail, str(tmp_path / "part"), since_ns=T0 + 9, until_ns=T0 + 30, formats=["jsonl"])
+    numbers = [json.loads(line)["size_bytes"] for line in (tmp_path / "part" / "records.jsonl").open()]
+    assert numbers == [number * 10 for number in range(9, 30)]
+    assert report.records == 21
+    assert (report.first_block, report.last_block) == (4, 11)
+    assert verify(trail, expected_head=report.head).ok
+    assert not (tmp_path / "part" / "records.parquet").exists()
+    status, out = run(tmp_path / "part", "--keys", f"{trail}/signers.json", "--head", str(report.head))
+    assert status == 0, out
+    # The block that introduced the key is not in it: keys.json tells it.
+    early = export(trail, str(tmp_path / "early"), until_ns=T0 + 8)
+    assert (early.first_block, early.last_block) == (2, 3)
+    assert run(tmp_path / "early")[0] == 0
+    status, out = run(tmp_path / "early", "--head", str(report.head))
+    assert status == 1
+    assert "the bundle holds 2 to 3" in out
+
+
+def test_the_index_tells_where_blocks_lie(bundle: Path) -> None:
+    for entry in json.loads((bundle / "index.json").read_bytes())["blocks"]:
+        raw = (bundle / entry["file"]).read_bytes()[entry["offset"] :][: entry["size"]]
+        assert raw[:8] == b"TVAUBLK1"
+        assert int.from_bytes(raw[16:24], "little") == entry["block"]
+        assert bytes.fromhex(entry["hash"]) in raw
+
+
+def test_parquet_has_the_same_records(trail: str, bundle: Path) -> None:
+    pq = pytest.importorskip("pyarrow.parquet")
+    rows = pq.read_table(bundle / "records.parquet").to_pylist()
+    found = list(query(trail))
+    assert [row["sequence"] for row in rows] == [one.sequence for one in found]
+    assert [row["time"].value for row in rows] == [one.time_ns for one in found]
+    assert rows[1]["key"] == "k0/é\\udc80\n"
+    assert dict(rows[0]["detail"]) == found[0].detail
+
+
+def test_without_pyarrow_it_is_said(trail: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parquet, "find_spec", lambda name: None)
+    report = export(trail, str(tmp_path / "bundle"))
+    assert report.left_out == {"parquet": "pyarrow is not installed"}
+    assert json.loads((tmp_path / "bundle" / "manifest.json").read_bytes())["left_out"] == report.left_out
+    assert run(tmp_path / "bundle")[0] == 0
+
+
+def test_what_export_refuses_leaves_nothing(trail: str, tmp_path: Path) -> None:
+    (tmp_path / "there").mkdir()
+    with pytest.raises(AlreadyExistsError):
+        export(trail, str(tmp_path / "there"))
+    with pytest.raises(NotFoundError, match="longer range"):
+        export(trail, str(tmp_path / "out"), since_ns=T0 + 10**15)
+    with pytest.raises(InvalidInputError, match="jsonl, parquet"):
+        export(trail, str(tmp_path / "out"), formats=["csv"])
+    with pytest.raises(InvalidInputError, match="earlier"):
+        export(trail, str(tmp_path / "out"), since_ns=5, until_ns=5)
+    copy = tmp_path / "copy"
+    shutil.copytree(trail, copy)
+    block = list(Walk(OsDisk(), str(copy)))[1]
+    with (copy / file_name(1)).open("r+b") as file:
+        file.seek(block.offset + 300)
+        file.write(b"\xff\xff\xff")
+    with pytest.raises(BrokenBlockError):
+        export(str(copy), str(tmp_path / "out"))
+    assert sorted(os.listdir(tmp_path)) == ["copy", "there"]
+
+
+def _rewrite_manifest(bundle: Path, **changes: Any) -> None:
+    """What somebody does who changes a bundle and knows what its manifest is for."""
+    manifest = json.loads((bundle / "manifest.json").read_bytes())
+    manifest.update(changes)
+    for name, entry in manifest["files"].items():
+        raw = (bundle / name).read_bytes()
+        entry.update(size=len(raw), sha256=hashlib.sha256(raw).hexdigest())
+    (bundle / "manifest.json").write_text(json.dumps(manifest))
+
+
+def test_every_file_changed_is_noticed(bundle: Path) -> None:
+    manifest = json.loads((bundle / "manifest.json").read_bytes())
+    for name in manifest["files"]:
+        if name == "verify.py":
+            continue
+        whole = (bundle / name).read_bytes()
+        (bundle / name).write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+        status, out = run(bundle)
+        assert status == 1
+        assert name in out
+        (bundle / name).unlink()
+        assert run(bundle)[0] == 1
+        (bundle / name).write_bytes(whole)
+    assert run(bundle)[0] == 0
+
+
+def changed_line(raw: bytes) -> bytes:
+    return raw.replace(b'"identity":"arn:aws:iam::000000000000:user/alice"', b'"identity":"mallory"', 1)
+
+
+def first_line_removed(raw: bytes) -> bytes:
+    return raw.split(b"\n", 1)[1]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        changed_line,
+        first_line_removed,
+        lambda raw: raw + raw.splitlines(True)[-1],
+        lambda raw: raw[:-1],
+        lambda raw: b"",
+    ],
+)
+def test_lines_that_the_blocks_do_not_say(bundle: Path, change: Any) -> None:
+    path = bundle / "records.jsonl"
+    path.write_bytes(change(path.read_bytes()))
+    _rewrite_manifest(bundle)
+    status, out = run(bundle)
+    assert status == 1
+    assert "records.jsonl" in out
+
+
+def in_process(bundle: Path, keys: Path | None = None) -> str:
+    """Run the verifier without a process; return what it says is wrong."""
+    try:
+        manifest = VERIFIER.load_json(bundle / "manifest.json")
+        VERIFIER.check_files(bundle, manifest)
+        known = VERIFIER.load_keys(keys or bundle / "keys.json")
+        VERIFIER.check_blocks(bundle, manifest, known, keys is not None, None)
+    except VERIFIER.Fault as fault:
+        return str(fault)
+    return ""
+
+
+@settings(max_examples=40, deadline=None)
+@given(data=st.data())
+def test_a_changed_block_is_found_though_the_manifest_was_made_again(
+    trail: str, tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    bundle = tmp_path_factory.getbasetemp() / "changed-bundle"
+    if not bundle.exists():
+        export(trail, str(bundle), formats=["jsonl"])
+        assert in_process(bundle) == ""
+    path = data.draw(st.sampled_from(sorted((bundle / "blocks").iterdir())))
+    whole = path.read_bytes()
+    place = data.draw(st.integers(0, len(whole) - 1))
+    raw = bytearray(whole)
+    raw[place] ^= data.draw(st.integers(1, 255))
+    try:
+        path.write_bytes(raw)
+        _rewrite_manifest(bundle)
+        assert path.name in in_process(bundle)
+    finally:
+        path.write_bytes(whole)
+        _rewrite_manifest(bundle)
+
+
+def test_a_bundle_made_anew_with_another_key(trail: str, tmp_path: Path) -> None:
+    """Only the keys that were kept elsewhere tell a forgery from the trail."""
+    with opened(tmp_path / "forged", signer=OTHER_SIGNER) as writer:
+        writer.append([record(1, identity="mallory")])
+    export(str(tmp_path / "forged"), str(tmp_path / "bundle"))
+    assert run(tmp_path / "bundle")[0] == 0
+    keys = tmp_path / "keys.json"
+    keys.write_text(json.dumps({"signers": [{"algorithm": "ed25519", "public_key": SIGNER.public_key.key.hex()}]}))
+    status, out = run(tmp_path / "bundle", "--keys", str(keys))
+    assert status == 1
+    assert "none of the public keys" in out
+
+
+def test_a_file_that_the_manifest_does_not_name(bundle: Path) -> None:
+    """Lines that nobody compared, beside a manifest that does not mention them."""
+    manifest = json.loads((bundle / "manifest.json").read_bytes())
+    del manifest["files"]["records.jsonl"]
+    (bundle / "manifest.json").write_text(json.dumps(manifest))
+    status, out = run(bundle)
+    assert status == 1
+    assert "records.jsonl is not named" in out
+
+
+def test_blocks_left_out_of_a_bundle(bundle: Path) -> None:
+    manifest = json.loads((bundle / "manifest.json").read_bytes())
+    last = sorted(name for name in manifest["files"] if name.startswith("blocks/"))[-1]
+    (bundle / last).unlink()
+    del manifest["files"][last]
+    (bundle / "manifest.json").write_text(json.dumps(manifest))
+    assert run(bundle)[0] == 1
+
+
+@pytest.mark.parametrize(
+    "head", ["nonsense", "tickvault-head:00:1:1:00:00", "tickvault-head:" + "00" * 16 + ":1:1:00:00"]
+)
+def test_heads_that_are_not_of_the_bundle(bundle: Path, head: str) -> None:
+    status, out = run(bundle, "--head", head)
+    assert status == 1
+    assert out.startswith("FAIL")
+
+
+def test_manifests_that_are_none(bundle: Path) -> None:
+    whole = json.loads((bundle / "manifest.json").read_bytes())
+    for name in whole:
+        (bundle / "manifest.json").write_text(json.dumps({key: whole[key] for key in whole if key != name}))
+        status, out = run(bundle) if name in ("format", "files") else (1, "FAIL")
+        assert (status, out[:4]) == (1, "FAIL")
+    for text in ("", "[]", "[" * 100_000, '{"format": 2}', json.dumps(whole | {"files": {"../x": {}}})):
+        (bundle / "manifest.json").write_text(text)
+        status, out = run(bundle)
+        assert (status, out[:4]) == (1, "FAIL")
+    (bundle / "manifest.json").unlink()
+    assert run(bundle)[0] == 2
+
+
+def test_tokens_are_given_out(bundle: Path, tmp_path: Path) -> None:
+    (tmp_path / "tokens").mkdir()
+    assert run(bundle, "--tokens", str(tmp_path / "tokens"))[0] == 0
+    (name,) = os.listdir(tmp_path / "tokens")
+    assert (tmp_path / "tokens" / name).read_bytes() == b"a token"
+    stamped = name.split("-")[1].removesuffix(".token")
+    assert stamped in (bundle / "index.json").read_text()
+
+
+def test_sm3(tmp_path: Path) -> None:
+    trail = made(tmp_path / "trail", "sm3")
+    export(trail, str(tmp_path / "bundle"))
+    assert run(tmp_path / "bundle")[0] == 0
+    # GB/T 32905-2016, annex A.
+    assert VERIFIER.sm3(b"abc").hex() == "66c7f0f462eeedd9d1f2d46bdc10e4e24167c4875cf2f7a2297da02b8f4ba8e0"
+    assert VERIFIER.sm3(b"abcd" * 16).hex() == "debe9ff92275b8a138604889c18e5a4d6fdb70e5387e5765293dcba39c0c5732"
+    for size in (0, 1, 55, 56, 63, 64, 65, 119, 120, 1000):
+        assert VERIFIER.sm3(bytes(size)) == hashlib.new("sm3", bytes(size)).digest()
+
+
+#: RFC 8032, section 7.1: public key, message, signature.
+RFC_8032 = [
+    (
+        "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a",
+        "",
+        "e5564300c360ac729086e2cc806e828a84877f1eb8e5d974d873e065224901555fb8821590a33bacc61e39701cf9b46bd25bf5f0595bbe24"
+        "655141438e7a100b",
+    ),
+    (
+        "3d4017c3e843895a92b70aa74d1b7ebc9c982ccf2ec4968cc0cd55f12af4660c",
+        "72",
+        "92a009a9f0d4cab8720e820b5f642540a2b27b5416503f8fb3762223ebdb69da085ac1e43e15996e458f3613d0f11d8c387b2eaeb4302aee"
+        "b00d291612bb0c00",
+    ),
+    (
+        "fc51cd8e6218a1a38da47ed00230f0580816ed13ba3303ac5deb911548908025",
+        "af82",
+        "6291d657deec24024827e69c3abe01a30ce548a284743a445e3680d7db5ac3ac18ff9b538d16f290ae67f760984dc6594a7c15e9716ed28d"
+        "c027beceea1ec40a",
+    ),
+]
+
+
+@pytest.mark.parametrize(("key", "message", "signature"), RFC_8032)
+def test_rfc_8032(key: str, message: str, signature: str) -> None:
+    raw_key, raw_message, raw = bytes.fromhex(key), bytes.fromhex(message), bytes.fromhex(signature)
+    Ed25519PublicKey.from_public_bytes(raw_key).verify(raw, raw_message)
+    assert VERIFIER.ed25519_verify(raw_key, raw_message, raw)
+    assert not VERIFIER.ed25519_verify(raw_key, raw_message + b"x", raw)
+    for place in (0, 31, 32, 63):
+        wrong = bytearray(raw)
+        wrong[place] ^= 1
+        assert not VERIFIER.ed25519_verify(raw_key, raw_message, bytes(wrong))
+    # Section 5.1.7: S must be below L, or anybody could make a second signature of the first.
+    s = int.from_bytes(raw[32:], "little") + VERIFIER.L
+    assert not VERIFIER.ed25519_verify(raw_key, raw_message, raw[:32] + s.to_bytes(32, "little"))
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.binary(min_size=32, max_size=32), st.binary(min_size=64, max_size=64))
+def test_keys_and_signatures_of_any_bytes(key: bytes, signature: bytes) -> None:
+    assert not VERIFIER.ed25519_verify(key, b"message", signature)
+
+
+@given(st.integers(-(1 << 63), (1 << 63) - 1))
+def test_times_read_alike(time_ns: int) -> None:
+    assert VERIFIER.time_text(time_ns) == time_text(time_ns)
+    seconds = time_ns // 10**9
+    import datetime
+
+    moment = datetime.datetime(1970, 1, 1) + datetime.timedelta(seconds=seconds)
+    assert time_text(time_ns) == f"{moment.isoformat()}.{time_ns % 10**9:09d}Z"

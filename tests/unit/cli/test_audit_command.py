@@ -1,0 +1,178 @@
+"""The audit trail from the command line."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+Type = Callable[..., Any]
+TRAIL = Path("data/audit/trail-00000001")
+
+
+@pytest.fixture
+def used(raw: Type) -> Type:
+    """A command line beside a vault in which a little has happened."""
+    for number in range(5):
+        raw("put", "-", f"raw/{number}", stdin=b"x" * number)
+    raw("rm", "raw/3")
+    return raw
+
+
+def test_a_sound_trail(used: Type) -> None:
+    shown = used("audit", "verify").stdout
+    assert shown.startswith("PASS")
+    found = used("audit", "verify", "--objects", "--json").json
+    assert found["ok"] is True
+    assert found["records"] == 9
+    assert found["findings"] == []
+    assert found["head"].startswith("tickvault-head:")
+
+
+def test_what_was_done_is_found(used: Type) -> None:
+    records = used("audit", "query", "--json").json_lines
+    assert [record["sequence"] for record in records] == list(range(1, 10))
+    assert [record["action"] for record in records[2:]] == ["CreateBucket", *["PutObject"] * 5, "DeleteObject"]
+    assert {record["door"] for record in records[2:]} == {"cli"}
+    (deleted,) = used("audit", "query", "--action", "Delete*", "--json").json_lines
+    assert deleted["key"] == "3"
+    newest = used("audit", "query", "--newest", "-n", "2", "--bucket", "raw", "--json").json_lines
+    assert [record["sequence"] for record in newest] == [9, 8]
+    line = used("audit", "query", "--key", "4").stdout
+    assert "PutObject" in line
+    assert "raw/4" in line
+    assert "4 B" in line
+    assert used("audit", "query", "--since", "2100-01-01").stdout == ""
+    assert len(used("audit", "query", "--until", "2100-01-01", "--category", "change", "--json").json_lines) == 7
+
+
+def test_times_that_are_none(used: Type) -> None:
+    assert "2026-01-05" in used("audit", "query", "--since", "yesterday", status=2).stderr
+
+
+def test_a_flipped_bit_is_found_and_named(used: Type) -> None:
+    used("audit", "verify")
+    data = bytearray(TRAIL.read_bytes())
+    data[len(data) // 2] ^= 1
+    TRAIL.write_bytes(data)
+    failed = used("audit", "verify", status=8)
+    assert "FAIL" in failed.stdout
+    assert "block" in failed.stderr
+
+
+def test_a_trail_that_was_cut_short_is_found_with_the_head(used: Type, tmp_path: Path) -> None:
+    head = used("audit", "head").stdout.strip()
+    (tmp_path / "heads").write_text(f"something older\n{head}\n")
+    assert used("audit", "verify", "--head", head).status == 0
+    assert used("audit", "verify", "--head", f"@{tmp_path / 'heads'}").status == 0
+    kept = {path.name: path.read_bytes() for path in Path("data/audit").iterdir() if path.is_file()}
+    used("put", "-", "raw/later", stdin=b"x")
+    later = used("audit", "head").stdout.strip()
+    # An older copy put back, with everything in it: sound in itself.
+    for path in Path("data/audit").iterdir():
+        if path.is_file():
+            path.unlink()
+    for name, data in kept.items():
+        (Path("data/audit") / name).write_bytes(data)
+        (Path("data/audit") / name).chmod(0o600)
+    failed = used("audit", "verify", "--head", later, status=8)
+    assert "FAIL" in failed.stdout
+    assert used("audit", "verify", "--head", "rubbish", status=2).stderr
+
+
+def test_an_export_is_verified_without_this_store(used: Type, tmp_path: Path) -> None:
+    head = used("audit", "head").stdout.strip()
+    exported = used("audit", "export", "evidence", "--json").json
+    assert exported["records"] == 9
+    run = [sys.executable, "-I", "-S", "evidence/verify.py"]
+    passed = subprocess.run([*run, "--head", head], capture_output=True, text=True)
+    assert passed.returncode == 0, passed.stdout
+    assert "PASS" in passed.stdout
+    lines = Path("evidence/records.jsonl").read_text().splitlines()
+    assert len(lines) == 9
+    record = json.loads(lines[3])
+    record["identity"] = "somebody else"
+    lines[3] = json.dumps(record)
+    Path("evidence/records.jsonl").write_text("\n".join(lines) + "\n")
+    failed = subprocess.run(run, capture_output=True, text=True)
+    assert failed.returncode == 1
+    assert "FAIL" in failed.stdout
+    assert used("audit", "export", "evidence", status=4).stderr
+
+
+def test_a_trail_that_is_not_there(raw: Type) -> None:
+    assert raw("audit", "verify", "--vault", "nowhere", status=3).stderr
+
+
+def test_shipping(used: Type, tmp_path: Path) -> None:
+    assert "sinks.json" in used("audit", "ship", "check", status=3).stderr
+    used("bucket", "create", "logs")
+    settings = [{"name": "access", "type": "s3_access_log", "bucket": "logs", "prefix": "log/"}]
+    (tmp_path / "sinks.json").write_text(json.dumps(settings))
+    file = str(tmp_path / "sinks.json")
+    assert used("audit", "ship", "check", "--sinks", file, "--json").json["sink"] == "access"
+    used("audit", "ship", "run", "--sinks", file, "--until-sent")
+    (status,) = used("audit", "ship", "status", "--sinks", file, "--json").json_lines
+    assert status["error"] == ""
+    # What is written into the log's own bucket is in the trail as well.
+    assert status["acknowledged"] >= 10
+    (log,) = [line for line in used("ls", "logs", "--recursive").stdout.splitlines() if "log/" in line]
+    text = used("get", f"logs/{log.split()[-1].removeprefix('logs/')}", "-").stdout
+    assert "REST.PUT.OBJECT" in text
+    assert "tickvault" in used("audit", "ship", "template", "elastic").stdout
+    (tmp_path / "bad.json").write_text('[{"name": "x", "type": "carrier-pigeon"}]')
+    assert "carrier-pigeon" in used("audit", "ship", "check", "--sinks", str(tmp_path / "bad.json"), status=2).stderr
+
+
+def test_the_key_is_rotated(used: Type) -> None:
+    used("audit", "verify")
+    old = Path("data/audit/signing.key").read_bytes()
+    key_id = used("audit", "rotate-key", "--json").json["key_id"]
+    assert Path("data/audit/signing.key").read_bytes() != old
+    used("put", "-", "raw/after", stdin=b"x")
+    shown = used("audit", "verify").stdout
+    assert shown.startswith("PASS")
+    assert key_id in shown
+
+
+def test_a_broken_trail_is_put_aside(used: Type) -> None:
+    head = used("audit", "head").stdout.strip()
+    data = bytearray(TRAIL.read_bytes())
+    data[-200] ^= 1
+    TRAIL.write_bytes(data)
+    used("audit", "verify", status=8)
+    # What was done goes on being kept in the journal meanwhile.
+    used("put", "-", "raw/meanwhile", stdin=b"x")
+    assert used("audit", "restart", "--reason", " ", status=2).stderr
+    moved = used("audit", "restart", "--reason", "a test broke it", "--json").json["moved_to"]
+    assert (Path(moved) / TRAIL.name).read_bytes() == bytes(data)
+    assert used("audit", "verify").stdout.startswith("PASS")
+    records = used("audit", "query", "--json").json_lines
+    restarted = next(record for record in records if record["action"] == "TrailRestarted")
+    assert restarted["detail"]["reason"] == "a test broke it"
+    assert head.split(":")[1] == restarted["detail"]["trail_id"]
+    assert "meanwhile" in {record["key"] for record in records}
+    assert "FAIL" in used("audit", "verify", "--head", head, status=8).stdout
+
+
+def test_blocks_are_linked_with_sm3_by_choice(used: Type) -> None:
+    used("audit", "verify")
+    used("audit", "set-hash", "sm3")
+    used("put", "-", "raw/after", stdin=b"x")
+    assert used("audit", "verify").stdout.startswith("PASS")
+    used("audit", "export", "evidence")
+    passed = subprocess.run([sys.executable, "-I", "-S", "evidence/verify.py"], capture_output=True, text=True)
+    assert passed.returncode == 0, passed.stdout
+    used("audit", "set-hash", "md5", status=2)
+    from tickvault.audit.block import HEADER_SIZE, parse_header
+
+    raw = Path("evidence/blocks/trail-00000001").read_bytes()
+    blocks = json.loads(Path("evidence/index.json").read_text())["blocks"]
+    codes = [parse_header(raw[block["offset"] :][:HEADER_SIZE]).hash_code for block in blocks]
+    assert codes == sorted(codes)
+    assert len(set(codes)) == 2

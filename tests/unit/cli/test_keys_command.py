@@ -1,0 +1,109 @@
+"""`tickvault keys`, `tickvault security`, and buckets with encryption."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+Type = Callable[..., Any]
+
+
+@pytest.fixture(autouse=True)
+def no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in os.environ if name.startswith("TICKVAULT_KEY")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setattr("tickvault.objects.encryption.key_uses.SETTLE_S", 0.0)
+    monkeypatch.setattr("tickvault.objects.encryption.key_uses.time.sleep", lambda seconds: None)
+
+
+def test_the_life_of_a_key(tickvault: Type, folder: Path) -> None:
+    (folder / "f").write_bytes(b"ticks")
+    tickvault("bucket", "create", "open")
+    assert tickvault("keys", "list").stdout == ""
+    made = tickvault("keys", "create", "desk-7", "--json")
+    assert (made.json["key_id"], made.json["state"], made.json["versions"]) == ("desk-7", "enabled", [1])
+    bucket = tickvault("bucket", "create", "raw", "--encryption", "aes-256-gcm", "--key", "desk-7", "--json").json
+    assert bucket["encryption"] == {"suite": "aes-256-gcm", "key": "desk-7", "mode": "managed"}
+    tickvault("put", "f", "raw/f")
+    assert tickvault("get", "raw/f", "-").stdout_bytes == b"ticks"
+    stated = tickvault("stat", "raw/f", "--json").json
+    assert stated["encryption"] == {"mode": "managed", "suite": "aes-256-gcm", "key": "desk-7", "key_version": 1}
+    assert "encryption.suite" in tickvault("stat", "raw/f").stdout
+    assert tickvault("keys", "rotate", "desk-7", "--json").json["versions"] == [1, 2]
+    assert tickvault("keys", "rewrap", "raw", "--json").json == {
+        "bucket": "raw",
+        "rewrapped": 1,
+        "current": 0,
+        "failed": 0,
+        "first_failure": None,
+    }
+    assert "1 had the current version already" in tickvault("keys", "rewrap", "raw").stderr
+    tickvault("keys", "disable", "desk-7")
+    assert "was disabled" in tickvault("get", "raw/f", "-", status=7).stderr
+    assert "it is enabled" in tickvault("keys", "enable", "desk-7").stderr
+    dry = tickvault("keys", "destroy", "desk-7", "--dry-run", "--json")
+    assert (dry.json["object_versions"], dry.json["destroyed"], dry.json["buckets"]) == (1, False, 1)
+    assert tickvault("get", "raw/f", "-").stdout_bytes == b"ticks"
+    gone = tickvault("keys", "destroy", "desk-7", "--json")
+    assert (gone.json["state"], gone.json["destroyed"]) == ("destroyed", True)
+    assert "1 version became unreadable" in gone.stderr
+    assert "was destroyed" in tickvault("get", "raw/f", "-", status=7).stderr
+    assert tickvault("ls", "raw").stdout.split()[-1] == "f"
+    tickvault("rm", "raw/f")
+    listed = tickvault("keys", "list", "--json").json_lines
+    assert [(one["key_id"], one["state"]) for one in listed] == [("desk-7", "destroyed")]
+    assert tickvault("keys", "list").stdout.startswith("desk-7")
+
+
+def test_what_is_refused(tickvault: Type, folder: Path) -> None:
+    (folder / "f").write_bytes(b"x")
+    assert "--key needs --encryption" in tickvault("bucket", "create", "raw", "--key", "x", status=2).stderr
+    assert (
+        "there is no key nobody"
+        in tickvault("bucket", "create", "raw", "--encryption", "sm4-gcm", "--key", "nobody", status=7).stderr
+    )
+    tickvault("bucket", "create", "raw", "--object-lock", "--encryption", "sm4-gcm")
+    tickvault("put", "f", "raw/f")
+    tickvault("hold", "place", "raw/f")
+    refused = tickvault("keys", "destroy", "default-sm4-gcm", status=6)
+    assert "1 locked version(s) need it" in refused.stderr
+    assert tickvault("get", "raw/f", "-").stdout_bytes == b"x"
+    tickvault("keys", "create", "next")
+    tickvault("keys", "rewrap", "raw", "--key", "next")
+    tickvault("keys", "destroy", "default-sm4-gcm")
+    assert tickvault("get", "raw/f", "-").stdout_bytes == b"x"
+    for verb in ("rotate", "disable", "enable", "destroy"):
+        assert "there is no key nobody" in tickvault("keys", verb, "nobody", status=3).stderr
+    assert "never comes back" in tickvault("keys", "create", "default-sm4-gcm", status=4).stderr
+    assert "key id" in tickvault("keys", "create", "../x", status=2).stderr
+    assert "one of them" in tickvault("keys", "protect", status=2).stderr
+
+
+def test_protect(tickvault: Type, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder / "f").write_bytes(b"x")
+    tickvault("bucket", "create", "raw", "--encryption", "aes-256-gcm")
+    tickvault("put", "f", "raw/f")
+    words = folder / "words"
+    words.write_text("correct horse battery staple")
+    assert "others can read it" in tickvault("keys", "protect", "--passphrase-file", "words", status=7).stderr
+    words.chmod(0o600)
+    told = tickvault("keys", "protect", "--passphrase-file", "words", "--json")
+    assert told.json == {"protection": "passphrase", "variable": "TICKVAULT_KEYRING_PASSPHRASE_FILE"}
+    assert "correct horse" not in told.stdout + told.stderr
+    assert "protected by a 'passphrase'" in tickvault("get", "raw/f", "-", status=7).stderr
+    monkeypatch.setenv("TICKVAULT_KEYRING_PASSPHRASE_FILE", str(words))
+    assert tickvault("get", "raw/f", "-").stdout_bytes == b"x"
+
+
+def test_the_security_report(tickvault: Type) -> None:
+    report = tickvault("security", "report", "--json").json
+    assert set(report["suites"]) == {"aes-256-gcm", "sm4-gcm"}
+    assert json.dumps(report)
+    text = tickvault("security", "report").stdout
+    assert "suites.sm4-gcm.module" in text
+    assert "No certification is claimed" in text

@@ -1,0 +1,232 @@
+"""The Python API in the hands of an identity."""
+
+from __future__ import annotations
+
+import inspect
+import json
+
+import pytest
+
+import tickvault as tv
+from tickvault.audit.record import Category
+from tickvault.authorized import AuthorizedVault
+from tickvault.market.authorized import FREE as LIBRARY_FREE
+from tickvault.market.authorized import RULES
+from tickvault.market.library import Library
+from tickvault.objects.authorized import BY_HAND, FREE, ON_BUCKET, ON_OBJECT
+from tickvault.objects.bucket import Bucket
+from tickvault.vault import Vault
+
+
+@pytest.fixture
+def vault(tmp_path):
+    with tv.open(tmp_path / "data") as opened:
+        opened.create_bucket("desk", versioning=True).put("ours/a", b"ours")
+        opened.bucket("desk").put("theirs/b", b"theirs")
+        yield opened
+
+
+def user(vault: tv.Vault, name: str, *statements: dict, roles: tuple[str, ...] = ()) -> str:
+    identities = vault.identities
+    identities.create_user(name)
+    if statements:
+        text = json.dumps({"Version": "2012-10-17", "Statement": list(statements)})
+        identities.put_inline_policy("own", text, user=name)
+    for role in roles:
+        identities.attach_policy(role, user=name)
+    return identities.create_access_key(user=name).id
+
+
+def allow(*actions: str, on: str, **condition) -> dict:
+    found = {"Effect": "Allow", "Action": list(actions), "Resource": f"arn:aws:s3:::{on}"}
+    return {**found, "Condition": condition} if condition else found
+
+
+def test_every_verb_has_its_rule():
+    verbs = {name for name, found in inspect.getmembers(Bucket) if not name.startswith("_") and callable(found)}
+    assert verbs == set(ON_OBJECT) | set(ON_BUCKET) | BY_HAND
+    properties = {name for name, found in inspect.getmembers(Bucket) if isinstance(found, property)}
+    assert properties == FREE
+    shown = {name for name in dir(Library) if not name.startswith("_")}
+    assert shown - set(RULES) <= LIBRARY_FREE
+    for name, found in inspect.getmembers(Vault):
+        if not name.startswith("_") and (callable(found) or isinstance(found, property)):
+            assert name in vars(AuthorizedVault) or name in ("close", "as_identity"), name
+
+
+def test_what_is_allowed_and_nothing_else(vault):
+    key = user(
+        vault,
+        "alice",
+        allow("s3:GetObject", "s3:PutObject", on="desk/ours/*"),
+        allow("s3:ListBucket", on="desk", StringLike={"s3:prefix": "ours/*"}),
+    )
+    with vault.as_identity(key) as hers:
+        desk = hers.bucket("desk")
+        assert desk.get("ours/a") == b"ours"
+        desk.put("ours/new", b"x")
+        with desk.open_writer("ours/large") as writer:
+            writer.write(b"y" * 400_000)
+            writer.commit()
+        assert [info.key for info in desk.list("ours/")] == ["ours/a", "ours/large", "ours/new"]
+        for refused in (
+            lambda: desk.get("theirs/b"),
+            lambda: desk.get_many(["ours/a", "theirs/b"]),
+            lambda: desk.put("theirs/b", b"x"),
+            lambda: desk.put_many([("ours/ok", b"x"), ("theirs/b", b"x")]),
+            lambda: desk.put("ours/a", b"x", tags={"a": "b"}),
+            lambda: desk.delete("ours/a"),
+            lambda: desk.get("ours/a", version_id="0" * 16),
+            lambda: desk.copy("theirs/b", "ours/stolen"),
+            lambda: desk.copy("ours/a", "theirs/b"),
+            lambda: list(desk.list("")),
+            lambda: desk.set_versioning("suspended"),
+            lambda: desk.set_document("policy", "{}"),
+            lambda: desk.set_document("something", {}),
+            lambda: desk.audit_reads(True),
+            lambda: hers.buckets(),
+            lambda: hers.create_bucket("more"),
+            lambda: hers.delete_bucket("desk"),
+            lambda: hers.library("ticks"),
+            lambda: hers.compact(),
+            lambda: hers.verify(),
+            lambda: hers.backup("/nowhere"),
+            lambda: hers.audit.query(),
+            lambda: hers.audit.export("/nowhere"),
+            lambda: hers.reconcile(),
+            lambda: hers.identities,
+        ):
+            with pytest.raises(tv.AccessDeniedError):
+                refused()
+        (first, second) = desk.delete_many(["ours/a", "theirs/b"])
+        assert isinstance(first, tv.AccessDeniedError)
+        assert isinstance(second, tv.AccessDeniedError)
+    assert vault.bucket("desk").get("theirs/b") == b"theirs"
+    # Nothing was half done.
+    with pytest.raises(tv.NotFoundError):
+        vault.bucket("desk").head("ours/ok")
+
+
+def test_changes_and_refusals_are_in_the_trail_as_theirs(vault):
+    key = user(vault, "alice", allow("s3:PutObject", on="desk/*"))
+    with vault.as_identity(key) as hers:
+        hers.bucket("desk").put("small", b"x")
+        with hers.bucket("desk").open_writer("large") as writer:
+            writer.write(b"y" * 400_000)
+            writer.commit()
+        with pytest.raises(tv.AccessDeniedError):
+            hers.bucket("desk").get("small")
+    arn = "arn:aws:iam::000000000000:user/alice"
+    found = list(vault.audit.query(identity=arn))
+    assert [(record.category, record.action, record.key) for record in found] == [
+        (Category.CHANGE, "PutObject", "small"),
+        (Category.CHANGE, "PutObject", "large"),
+        (Category.REFUSAL, "GetObject", "small"),
+    ]
+    assert found[2].result == "AccessDenied"
+
+
+def test_rights_are_those_of_now(vault):
+    key = user(vault, "alice", allow("s3:GetObject", on="desk/*"))
+    with vault.as_identity(key) as hers:
+        assert hers.bucket("desk").get("ours/a") == b"ours"
+        vault.identities.delete_inline_policy("own", user="alice")
+        with pytest.raises(tv.AccessDeniedError):
+            hers.bucket("desk").get("ours/a")
+        vault.identities.attach_policy("reader", user="alice")
+        assert hers.bucket("desk").get("ours/a") == b"ours"
+        vault.identities.set_access_key_disabled(key, True)
+        with pytest.raises(tv.AccessDeniedError):
+            hers.bucket("desk").get("ours/a")
+    with pytest.raises(tv.AccessDeniedError):
+        vault.as_identity(key)
+    with pytest.raises((tv.AccessDeniedError, tv.NotFoundError)):
+        vault.as_identity("arn:aws:iam::000000000000:user/nobody")
+
+
+def test_a_bucket_policy_denies_also_here(vault):
+    key = user(vault, "alice", roles=("reader",))
+    deny = {
+        "Version": "2012-10-17",
+        "Statement": [
+            {"Effect": "Deny", "Principal": "*", "Action": "s3:GetObject", "Resource": "arn:aws:s3:::desk/theirs/*"}
+        ],
+    }
+    vault.bucket("desk").set_document("policy", json.dumps(deny))
+    with vault.as_identity(key) as hers:
+        assert hers.bucket("desk").get("ours/a") == b"ours"
+        with pytest.raises(tv.AccessDeniedError):
+            hers.bucket("desk").get("theirs/b")
+
+
+def test_the_roles_out_of_the_box(vault, tmp_path):
+    kept = vault.create_bucket("kept", object_lock=True)
+    version = kept.put("a", b"x").version_id
+    keys = {name: user(vault, name, roles=(name,)) for name in ("reader", "writer", "compliance-officer", "auditor")}
+
+    def as_(name):
+        return vault.as_identity(keys[name])
+
+    with as_("auditor") as auditor:
+        assert auditor.audit.verify().ok
+        assert auditor.bucket("kept").get("a") == b"x"
+        auditor.audit.export(tmp_path / "evidence")
+        for refused in (
+            lambda: auditor.bucket("kept").put("b", b"x"),
+            lambda: auditor.bucket("kept").hold("a", None, True),
+            lambda: auditor.compact(),
+        ):
+            with pytest.raises(tv.AccessDeniedError):
+                refused()
+    with as_("compliance-officer") as officer:
+        officer.bucket("kept").hold("a", version, True)
+        officer.bucket("kept").retain("a", version, "GOVERNANCE", 4 * 10**18)
+        officer.bucket("kept").retain("a", version, "GOVERNANCE", 3 * 10**18, bypass_governance=True)
+        with pytest.raises(tv.AccessDeniedError):
+            officer.bucket("kept").delete("a", version_id=version)
+    with as_("writer") as writer:
+        writer.bucket("kept").put("b", b"x")
+        with pytest.raises(tv.AccessDeniedError):
+            writer.bucket("kept").delete("a", version_id=version, bypass_governance=True)
+        with pytest.raises(tv.AccessDeniedError):
+            writer.bucket("kept").hold("a", version, False)
+        with pytest.raises(tv.AccessDeniedError):
+            writer.audit.query()
+    with as_("reader") as reader:
+        with pytest.raises(tv.AccessDeniedError):
+            reader.bucket("kept").put("c", b"x")
+
+
+def test_a_library_in_the_hands_of_a_trader(tmp_path):
+    pl = pytest.importorskip("polars")
+    with tv.open(tmp_path / "data") as vault:
+        frame = pl.DataFrame({"ts_event": [1, 2, 3], "price": [1.0, 2.0, 3.0], "size": [1, 1, 1]})
+        vault.library("ticks").write("ES", "trades", frame)
+        trader = user(vault, "trader", roles=("trader",))
+        reader = user(vault, "reader", roles=("reader",))
+        with vault.as_identity(trader) as theirs:
+            ticks = theirs.library("ticks")
+            ticks.append("ES", "trades", frame.with_columns(ts_event=pl.Series([4, 5, 6])))
+            assert len(ticks.read("ES", "trades")) == 6
+            with pytest.raises(tv.AccessDeniedError):
+                ticks.delete("ES", "trades")
+            with pytest.raises(tv.AccessDeniedError):
+                ticks.compact()
+        with vault.as_identity(reader) as theirs:
+            assert len(theirs.library("ticks").read("ES", "trades")) == 6
+            with pytest.raises(tv.AccessDeniedError):
+                theirs.library("ticks").append("ES", "trades", frame)
+            with pytest.raises(tv.AccessDeniedError):
+                theirs.library("new")
+
+
+def test_opened_as_somebody(tmp_path):
+    with tv.open(tmp_path / "data") as vault:
+        vault.create_bucket("desk").put("a", b"x")
+        key = user(vault, "alice", allow("s3:GetObject", on="desk/a"))
+    with tv.open(tmp_path / "data", identity=key) as hers:
+        assert hers.bucket("desk").get("a") == b"x"
+        with pytest.raises(tv.AccessDeniedError):
+            hers.bucket("desk").put("a", b"y")
+    with pytest.raises(tv.InvalidInputError):
+        tv.open(tmp_path / "data", identity="")
