@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import secrets
-import stat
 from collections.abc import Iterable, Mapping
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -18,8 +16,9 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from tickvault.audit.files import replace_file
 from tickvault.audit.signing import ED25519, Ed25519Signer, PublicKey, Signer, provider_of, public_key
-from tickvault.errors import AccessDeniedError, FormatError, InvalidInputError, NotFoundError, StorageError
+from tickvault.errors import FormatError, NotFoundError, StorageError
 from tickvault.seam.disk import Disk, OsDisk
+from tickvault.seam.private_file import create_private, read_private
 
 KEY_FILE = "signing.key"
 NEXT_KEY_FILE = "signing.key.next"
@@ -119,7 +118,9 @@ def read_signers(path: str) -> list[PublicKey]:
 
 
 def _read_key(path: str) -> Ed25519Signer:
-    pem = _read_private(path)
+    pem = read_private(
+        path, size_max=_KEY_SIZE_MAX, holds="the key that signs the audit trail", remedy="rotate the key"
+    )
     try:
         key = load_pem_private_key(pem, password=None)
     except (ValueError, TypeError):
@@ -132,58 +133,6 @@ def _read_key(path: str) -> Ed25519Signer:
     return Ed25519Signer(key.private_bytes(Encoding.Raw, PrivateFormat.Raw, NoEncryption()))
 
 
-def _read_private(path: str) -> bytes:
-    """Return the content of a file that nobody but its owner can read."""
-    try:
-        # Not blocking: a pipe under this name would wait for a writer for ever.
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-    except FileNotFoundError:
-        raise NotFoundError(f"{path}: there is no such file") from None
-    except OSError as error:
-        raise StorageError(f"opening {path}: {error.strerror}") from error
-    try:
-        # The open file is judged, not the name, which could be another file a moment later.
-        status = os.fstat(fd)
-        if not stat.S_ISREG(status.st_mode):
-            raise InvalidInputError(f"{path}: must be a file")
-        if status.st_mode & 0o077:
-            raise AccessDeniedError(
-                f"{path}: holds the key that signs the audit trail, and others can read it (mode "
-                f"{stat.S_IMODE(status.st_mode):04o}, must be 0600); run: chmod 600 {path}; if others may have read "
-                "it, rotate the key"
-            )
-        if status.st_uid not in (os.geteuid(), 0):
-            raise AccessDeniedError(
-                f"{path}: holds the key that signs the audit trail, and belongs to user {status.st_uid}; it must "
-                "belong to the user who serves the vault"
-            )
-        raw = os.read(fd, _KEY_SIZE_MAX + 1)
-    finally:
-        os.close(fd)
-    if len(raw) > _KEY_SIZE_MAX:
-        raise FormatError(f"{path}: is larger than {_KEY_SIZE_MAX} bytes; it must hold a key and nothing else")
-    return raw
-
-
 def _create_key(path: str) -> None:
     """Write a new key; when another process was faster, its key stays."""
-    temporary = f"{path}.{os.getpid()}.{secrets.token_hex(4)}.tmp"
-    directory = os.path.dirname(path) or "."
-    try:
-        os.makedirs(directory, mode=0o700, exist_ok=True)
-        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        try:
-            os.fchmod(fd, 0o600)
-            os.write(fd, Ed25519Signer.generate().private_pem())
-            os.fsync(fd)
-        finally:
-            os.close(fd)
-        try:
-            os.link(temporary, path)  # unlike a rename, it never replaces what is there
-        except FileExistsError:
-            pass
-        finally:
-            os.unlink(temporary)
-    except OSError as error:
-        raise StorageError(f"creating {path}: {error.strerror}") from error
-    OsDisk().sync_directory(directory)
+    create_private(path, Ed25519Signer.generate().private_pem())

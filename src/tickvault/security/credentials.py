@@ -17,11 +17,11 @@ from __future__ import annotations
 import json
 import os
 import secrets
-import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from tickvault.errors import AccessDeniedError, FormatError, InvalidInputError, NotFoundError, StorageError
+from tickvault.errors import FormatError, InvalidInputError, NotFoundError
+from tickvault.seam.private_file import create_private, read_private
 
 FILE_NAME = "credentials.json"
 ACCESS_KEY_VARIABLE = "TICKVAULT_ACCESS_KEY"
@@ -121,36 +121,7 @@ def _checked(access_key: str, secret_key: str, source: str) -> Credentials:
 
 def _read_private(path: str) -> str:
     """Return the text of a file that nobody but its owner can read."""
-    try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except FileNotFoundError:
-        raise NotFoundError(f"{path}: there is no such file") from None
-    except OSError as error:
-        raise StorageError(f"opening {path}: {error.strerror}") from error
-    try:
-        # The open file is judged, not the name, which could be another file a moment later.
-        status = os.fstat(fd)
-        if not stat.S_ISREG(status.st_mode):
-            raise InvalidInputError(f"{path}: must be a file")
-        if status.st_mode & 0o077:
-            raise AccessDeniedError(
-                f"{path}: holds a secret, and others can read it (mode {stat.S_IMODE(status.st_mode):04o}, "
-                f"must be 0600); run: chmod 600 {path}; if others may have read it, make a new pair"
-            )
-        if status.st_uid not in (os.geteuid(), 0):
-            raise AccessDeniedError(
-                f"{path}: holds a secret, and belongs to user {status.st_uid}; it must belong to the user "
-                "who serves the vault"
-            )
-        data = os.read(fd, _FILE_SIZE_MAX + 1)
-    except OSError as error:
-        if isinstance(error, StorageError):
-            raise
-        raise StorageError(f"reading {path}: {error.strerror}") from error
-    finally:
-        os.close(fd)
-    if len(data) > _FILE_SIZE_MAX:
-        raise InvalidInputError(f"{path}: is larger than {_FILE_SIZE_MAX} bytes; it must hold a key and nothing else")
+    data = read_private(path, size_max=_FILE_SIZE_MAX, holds="a key", remedy="make a new pair")
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError:
@@ -161,26 +132,4 @@ def _create(path: str) -> None:
     """Write a new pair; when another process was faster, its pair stays."""
     access_key = "TV" + "".join(secrets.choice(_ACCESS_KEY_ALPHABET) for _ in range(18))
     text = json.dumps({"access_key": access_key, "secret_key": secrets.token_urlsafe(30)}, indent=2) + "\n"
-    temporary = f"{path}.{os.getpid()}.{secrets.token_hex(4)}.tmp"
-    directory = os.path.dirname(path) or "."
-    try:
-        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        try:
-            os.fchmod(fd, 0o600)
-            os.write(fd, text.encode())
-            os.fsync(fd)
-        finally:
-            os.close(fd)
-        try:
-            os.link(temporary, path)  # unlike a rename, it never replaces what is there
-        except FileExistsError:
-            pass
-        finally:
-            os.unlink(temporary)
-        directory_fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(directory_fd)
-        finally:
-            os.close(directory_fd)
-    except OSError as error:
-        raise StorageError(f"creating {path}: {error.strerror}") from error
+    create_private(path, text.encode())

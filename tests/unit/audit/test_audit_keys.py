@@ -57,7 +57,7 @@ def test_what_is_no_key(tmp_path: Path) -> None:
             load_signer(str(tmp_path))
         assert "PRIVATE KEY" not in str(caught.value)
     path.write_bytes(b"x" * 5000)
-    with pytest.raises(FormatError, match="4096"):
+    with pytest.raises(InvalidInputError, match="4096"):
         load_signer(str(tmp_path))
     path.unlink()
     os.mkfifo(path, 0o600)

@@ -6,10 +6,8 @@ connection, so that it can be rotated under a running vault; it never stands in 
 
 from __future__ import annotations
 
-import os
-import stat
-
-from tickvault.errors import AccessDeniedError, InvalidInputError, NotFoundError, StorageError
+from tickvault.errors import InvalidInputError
+from tickvault.seam.private_file import read_private
 
 _SIZE_MAX = 16384
 
@@ -28,27 +26,9 @@ class SecretFile:
         NotFoundError, AccessDeniedError, InvalidInputError, StorageError
             The file is missing, can be read by others, or does not hold one line of printable ASCII.
         """
-        try:
-            # O_NONBLOCK: opening a pipe that nobody writes to would wait for ever.
-            fd = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-        except FileNotFoundError:
-            raise NotFoundError(f"secret file {self.path}: there is no such file") from None
-        except OSError as error:
-            raise StorageError(f"opening secret file {self.path}: {error.strerror}") from error
-        try:
-            status = os.fstat(fd)
-            if not stat.S_ISREG(status.st_mode):
-                raise InvalidInputError(f"secret file {self.path}: must be a regular file")
-            if status.st_mode & 0o077:
-                raise AccessDeniedError(
-                    f"secret file {self.path}: others can read it (mode {stat.S_IMODE(status.st_mode):04o}, must be "
-                    f"0600); run: chmod 600 {self.path}; if others may have read it, make a new secret"
-                )
-            data = os.read(fd, _SIZE_MAX + 1)
-        finally:
-            os.close(fd)
+        data = read_private(self.path, size_max=_SIZE_MAX, remedy="make a new secret")
         text = data.decode("latin-1").strip("\r\n ")
-        if not text or len(data) > _SIZE_MAX or not text.isascii() or not text.isprintable():
+        if not text or not text.isascii() or not text.isprintable():
             raise InvalidInputError(
                 f"secret file {self.path}: must hold one line of printable ASCII, 1 to {_SIZE_MAX} bytes, "
                 "and nothing else"

@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from tickvault.errors import AccessDeniedError, FormatError, InvalidInputError
-from tickvault.security.keyring.private_file import read_private
+from tickvault.seam.private_file import read_private
 
 #: scrypt's cost of new keyrings (RFC 7914): 128 MiB and some tenths of a second.
 SCRYPT_N = 1 << 17

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from tickvault.errors import AccessDeniedError, BusyError, InvalidInputError, StorageError
-from tickvault.security.keyring.private_file import read_private
+from tickvault.seam.private_file import read_private
 
 #: Longest time for one try, seconds.
 TIMEOUT_S = 5.0
