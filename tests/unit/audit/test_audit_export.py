@@ -89,16 +89,6 @@ def test_a_bundle_holds_and_passes(trail: str, bundle: Path) -> None:
     assert "1 RFC 3161 tokens" in out
 
 
-def test_an_old_python_can_run_it(bundle: Path) -> None:
-    found = [name for name in ("python3.8", "python3.9") if shutil.which(name)]
-    works = [
-        name for name in found if subprocess.run([name, "-c", ""], capture_output=True, check=False).returncode == 0
-    ]
-    if not works:
-        pytest.skip("no Python 3.8 or 3.9 is installed")
-    assert run(bundle, python=works[0])[0] == 0
-
-
 def test_only_the_standard_library_of_python_3_8() -> None:
     import ast
 

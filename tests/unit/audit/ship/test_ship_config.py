@@ -150,7 +150,7 @@ def test_a_secret_file_is_private_regular_and_one_line(tmp_path: Path) -> None:
     path.chmod(0o600)
     for data in (b"", b"\n", b"a\nb\n", b"a\x00b", "ü".encode(), b"x" * 20_000):
         path.write_bytes(data)
-        with pytest.raises(InvalidInputError, match="one line of printable ASCII|nothing else"):
+        with pytest.raises(InvalidInputError, match=r"one line of printable ASCII|nothing else"):
             made(values)
     path.unlink()
     with pytest.raises(NotFoundError, match="there is no such file"):
