@@ -130,7 +130,7 @@ class AuthorizedVault(Vault):
         self._ask("tickvault:VerifyAudit")
         from tickvault.objects.reconciling import reconcile
 
-        return reconcile(self.store, self.store.auditor.query(), **options)
+        return reconcile(self.store, lambda first: self.store.auditor.query(sequence_from=first), **options)
 
     @property
     def audit(self) -> Auditor:

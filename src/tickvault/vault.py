@@ -246,7 +246,12 @@ class Vault:
         """
         from tickvault.objects.reconciling import reconcile
 
-        return reconcile(self.store, self.audit.query(), everything=everything, progress=progress)
+        return reconcile(
+            self.store,
+            lambda first: self.audit.query(sequence_from=first),
+            everything=everything,
+            progress=progress,
+        )
 
     def compact(self, *, dead_ratio_min: float = 0.3, progress: Progress | None = None) -> CompactionReport:
         """Free the space of what was deleted or overwritten; what the audit trail has not read yet stays."""

@@ -28,6 +28,8 @@ class VerifyReport:
     """RFC 3161 tokens in the chain. Their hash is compared; their signature only `rfc3161.check_token` checks."""
     first_time_ns: int = 0
     last_time_ns: int = 0
+    blocks_dated_back: int = 0
+    """Blocks with records dated more than an hour before ones that precede them."""
     keys: list[tuple[PublicKey, int]] = field(default_factory=list)
     """Each signer's key with the block that introduced it."""
     keys_pinned: bool = False

@@ -242,7 +242,12 @@ def create_ring(folder: str, boot_id: bytes, *, capacity: int = CAPACITY_DEFAULT
         if not lock.acquire(wait=False):
             lock.close()
             continue
-        pages = shared_page(name + NEW_SUFFIX, PAGE_SIZE + capacity)
+        try:
+            pages = shared_page(name + NEW_SUFFIX, PAGE_SIZE + capacity)
+        except OSError:
+            lock.close()
+            os.unlink(name + NEW_SUFFIX)
+            raise
         pages[: _HEADER.size] = _HEADER.pack(MAGIC, 1, 0, capacity, boot_id)
         try:
             # It gets the name that others look for once its lock is held; until then one may sweep it away.

@@ -35,6 +35,10 @@ _BATCHES_AHEAD = 4
 Progress = Callable[[int, int], None]
 
 
+#: Records of several processes lie a little out of order; this much is a clock that was set.
+_BACKWARD_NS = 3600 * 10**9
+
+
 class _Checked(NamedTuple):
     """A block whose place is right, and whose bytes are to be looked at."""
 
@@ -99,6 +103,11 @@ def verify(
     if report.unfinished_bytes and report.fault is None:
         report.warnings.append(
             f"{report.unfinished_bytes} bytes behind the last block belong to an append that was never acknowledged"
+        )
+    if report.blocks_dated_back:
+        report.warnings.append(
+            f"{report.blocks_dated_back} blocks hold records dated more than an hour before records that precede them: "
+            "a clock was set back, or forged; a search by time may miss what was done then"
         )
     report.trail_id = walk.trail_id
     report.files = len(numbers)
@@ -244,6 +253,8 @@ class _Checking:
         if header.kind == BlockKind.TIMESTAMP:
             report.timestamps += 1
         else:
+            if report.last_time_ns - header.first_time_ns > _BACKWARD_NS and report.records > header.record_count:
+                report.blocks_dated_back += 1
             earliest = header.first_time_ns if report.records == header.record_count else report.first_time_ns
             report.first_time_ns = min(earliest, header.first_time_ns)
             report.last_time_ns = max(report.last_time_ns, header.last_time_ns)

@@ -20,7 +20,10 @@ from tickvault.errors import IntegrityError, InvalidInputError, NotFoundError
 if TYPE_CHECKING:
     from tickvault.audit.head import Head
     from tickvault.audit.record import AuditRecord
+    from tickvault.objects.reconciling import ReconcileReport
+    from tickvault.vault import Vault
 
+_DAY_NS = 86_400 * 10**9
 _CATEGORIES = ("change", "read", "refusal", "system")
 
 
@@ -45,10 +48,19 @@ def audit(context: click.Context) -> None:
 @audit.command()
 @click.option("--head", "head_text", metavar="LINE|@FILE", help="A head that was kept elsewhere; @FILE reads it.")
 @click.option("--keys", "keys_file", metavar="FILE", help="Public keys that were kept elsewhere (signers.json).")
-@click.option("--objects", "with_objects", is_flag=True, help="Hold the stored objects against the trail as well.")
+@click.option("--objects", "with_objects", is_flag=True, help="Hold what has object lock against the trail as well.")
+@click.option("--everything", is_flag=True, help="With --objects: all buckets, also those without object lock.")
 @vault_option
 @json_option
-def verify(*, head_text: str | None, keys_file: str | None, with_objects: bool, vault_dir: str, as_json: bool) -> None:
+def verify(
+    *,
+    head_text: str | None,
+    keys_file: str | None,
+    with_objects: bool,
+    everything: bool,
+    vault_dir: str,
+    as_json: bool,
+) -> None:
     """Check the whole chain, and name the first broken block.
 
     Finds a flipped bit, a record or block that was removed, added, changed or moved, and a signature that is not
@@ -73,10 +85,14 @@ def verify(*, head_text: str | None, keys_file: str | None, with_objects: bool, 
             report = vault.audit.verify(
                 expected_head=expected, public_keys=keys, progress=lambda done, total: progress(done, total, "bytes")
             )
-        findings = []
-        if with_objects and report.ok:
+        compared = None
+        if (with_objects or everything) and report.ok:
             with terminal.Progress("objects") as progress:
-                findings = vault.reconcile(progress=progress).findings
+                compared = vault.reconcile(everything=everything, progress=progress)
+        notes = [*report.warnings, *_beginnings(vault)]
+    findings = [] if compared is None else compared.findings
+    if compared is not None:
+        notes += [note for note in compared.notes if note not in notes]
     if as_json:
         terminal.answer_json(
             {
@@ -87,12 +103,19 @@ def verify(*, head_text: str | None, keys_file: str | None, with_objects: bool, 
                 "files": report.files,
                 "head": None if report.head is None else str(report.head),
                 "fault": None if report.fault is None else str(report.fault),
-                "notes": report.warnings,
+                "notes": notes,
+                "versions": None if compared is None else compared.versions,
+                "unread": None if compared is None else compared.unread,
                 "findings": [finding._asdict() for finding in findings],
             }
         )
     else:
-        terminal.answer(report.text())
+        if findings:
+            terminal.answer(f"FAIL  {terminal.count(len(findings), 'finding')}; the trail itself holds:")
+        report.warnings = notes
+        terminal.answer(terminal.printable_lines(report.text()))
+        if compared is not None:
+            terminal.answer(_compared(compared))
         for finding in findings:
             terminal.answer(terminal.printable(f"finding: {finding.text}"))
     if not report.ok:
@@ -102,6 +125,36 @@ def verify(*, head_text: str | None, keys_file: str | None, with_objects: bool, 
             f"{terminal.count(len(findings), 'object version')} in {vault_dir} {'is' if len(findings) == 1 else 'are'} "
             "not what the audit trail says"
         )
+
+
+def _compared(report: ReconcileReport) -> str:
+    """Say what was held against the trail."""
+    text = (
+        f"{terminal.count(report.versions, 'object version')} in {terminal.count(report.buckets, 'bucket')}, "
+        f"{terminal.format_size(report.bytes)} read, held against the trail"
+    )
+    if report.unread:
+        text += f"; the bytes of {report.unread} could not be read for want of a key, and the rest of them agrees"
+    return text
+
+
+def _beginnings(vault: Vault) -> list[str]:
+    """Return notes on how the trail begins: one that was begun anew is sound in itself."""
+    notes = []
+    created_ns = vault.store.engine.created_ns
+    for record in vault.store.auditor.query(limit=5):
+        if record.action == "TrailRestarted":
+            notes.append(
+                f"the trail was begun anew at {_iso(record.time_ns)[:19]}Z by {record.identity or 'somebody'}: "
+                f"{record.detail.get('reason', '')}; the one before it is in {record.detail.get('moved_to', '')}"
+            )
+        elif record.action == "TrailBegun" and record.time_ns - created_ns > _DAY_NS:
+            days = (record.time_ns - created_ns) // _DAY_NS
+            notes.append(
+                f"the trail begins {terminal.count(days, 'day')} after the vault was made: an upgrade, a restart, or "
+                "somebody who removed the one before it; a head that was kept elsewhere would tell"
+            )
+    return notes
 
 
 def _since_option(command: Any) -> Any:

@@ -132,6 +132,10 @@ def _watch(vault: Vault, shippers: list[Shipper], stop: threading.Event, *, unti
             if told.get(status.name, "") != trouble:
                 told[status.name] = trouble
                 terminal.interject(f"{status.name} {trouble or 'is taking events again'}")
+        halted = [one.status() for one in shippers if one.status().state == "halted"]
+        if until_sent and halted:
+            # It may wait for a person for ever; a timer that started this should hear of it.
+            raise TickVaultError("; ".join(f"{status.name} is halted: {status.last_error}" for status in halted))
         if until_sent and all(shipper.status().acknowledged_sequence >= target for shipper in shippers):
             return
 

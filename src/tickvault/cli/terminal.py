@@ -62,6 +62,11 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
+def printable_lines(text: str) -> str:
+    """Return a text of several lines with the other control characters escaped."""
+    return "\n".join(printable(line) for line in text.split("\n"))
+
+
 def format_size(size_bytes: float) -> str:
     """Return a size with a binary unit and about three digits.
 

@@ -151,6 +151,7 @@ class Engine:
                 self.disk.sync_directory(self.path)
                 self.disk.sync_directory(os.path.dirname(self.path))
             self.vault_id = found.vault_id
+            self.created_ns = found.created_ns
             alone = self._use_lock.acquire(wait=False)
             if found.version < FORMAT_VERSION:
                 if not alone:

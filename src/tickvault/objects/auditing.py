@@ -6,6 +6,10 @@ the vault (identities, keys) is copied into the trail, only their names.
 
 from __future__ import annotations
 
+import hashlib
+import json
+from collections.abc import Mapping
+
 from tickvault.audit.described import Described
 from tickvault.engine.record import Record
 from tickvault.objects import entries
@@ -19,7 +23,7 @@ from tickvault.objects.entries import (
     Kind,
     decode_put_meta,
 )
-from tickvault.objects.lock.retention import ObjectLock, time_text
+from tickvault.objects.lock.retention import ObjectLock, exact_time_text, time_text
 
 #: Up to here an object's etag is its whole body's MD5, and its meta is read only where it has more to tell.
 _PLAIN = META.size
@@ -48,7 +52,7 @@ def describe(record: Record, before: Record | None) -> Described | None:
     if kind == Kind.BUCKET:
         return _bucket(record, key)
     if kind == Kind.BUCKET_REMOVE:
-        return Described("DeleteBucket", bucket_id, "", bucket=key)
+        return Described("DeleteBucket", bucket_id, "", "", 0, {"bucket_removed": "true"}, key)
     if kind == Kind.UPLOAD:
         return Described("CreateMultipartUpload", bucket_id, key, detail={"upload": f"{record.sequence:016x}"})
     if kind == Kind.UPLOAD_REMOVE:
@@ -67,9 +71,24 @@ def describe(record: Record, before: Record | None) -> Described | None:
 def _put(record: Record, key: str) -> Described:
     etag, parts, flags, _, size = META.unpack_from(record.meta)
     detail = {"etag": entries.etag_text(etag, parts)}
-    if flags & META_LOCK:
-        detail.update(lock_detail(ObjectLock.of(decode_put_meta(record.meta).extras["lk"])))
+    if len(record.meta) > META.size:
+        extras = decode_put_meta(record.meta).extras
+        if flags & META_LOCK:
+            detail.update(lock_detail(ObjectLock.of(extras["lk"])))
+        detail["described"] = description_digest(
+            extras.get("ct"), extras.get("md", {}), extras.get("cs", {}), extras.get("ck")
+        )
+        if "sh" in extras:
+            detail["sha256"] = extras["sh"].hex()
     return Described("PutObject", record.bucket_id, key, _version_id(record), size, detail)
+
+
+def description_digest(
+    content_type: str | None, metadata: Mapping[str, str], checksums: Mapping[str, str], checksum_type: str | None
+) -> str:
+    """Return a digest of what a version was written with beside its body and can never change: 32 hex digits."""
+    told = [content_type or "", sorted(metadata.items()), sorted(checksums.items()), checksum_type or ""]
+    return hashlib.sha256(json.dumps(told).encode()).hexdigest()[:32]
 
 
 def _version_id(record: Record) -> str:
@@ -88,17 +107,25 @@ def _attributes(record: Record, key: str) -> Described:
 def _lock(record: Record, key: str) -> Described:
     data = entries.unpack(record.meta)
     detail = lock_detail(ObjectLock.of(data))
+    action = "PutObjectLegalHold" if data.get("w") == "hold" else "PutObjectRetention"
     if data.get("b"):
         detail["bypass_governance"] = "true"
-    return Described("PutObjectRetention", record.bucket_id, key, f"{record.aux:016x}", 0, detail)
+    return Described(action, record.bucket_id, key, f"{record.aux:016x}", 0, detail)
 
 
 def lock_detail(lock: ObjectLock) -> dict[str, str]:
     """Return a lock as the trail keeps it."""
     detail = {"legal_hold": "on" if lock.legal_hold else "off"}
     if lock.retention_mode is not None:
-        detail.update(retention_mode=lock.retention_mode, retain_until=time_text(lock.retain_until_ns))
+        detail.update(retention_mode=lock.retention_mode, retain_until=exact_time_text(lock.retain_until_ns))
     return detail
+
+
+def bucket_lock_words(document: Mapping[str, object] | None) -> str:
+    """Return a bucket's lock as the trail keeps it; empty for none."""
+    if document is None:
+        return ""
+    return " ".join(f"{key}={value}" for key, value in document.items() if value) or "on"
 
 
 def _bucket(record: Record, name: str) -> Described:
@@ -107,7 +134,7 @@ def _bucket(record: Record, name: str) -> Described:
     documents = data["doc"]
     lock = documents.get("object_lock")
     if lock is not None:
-        detail["object_lock"] = " ".join(f"{key}={value}" for key, value in lock.items() if value) or "on"
+        detail["object_lock"] = bucket_lock_words(lock)
     if documents:
         detail["settings"] = " ".join(sorted(documents))
     # It was made in the commit that gave it its number.

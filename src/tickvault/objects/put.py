@@ -195,6 +195,8 @@ def put_operation(
     if size > INLINE_SIZE_MAX:
         raise InvalidInputError(f"{size} bytes do not fit into a commit ({INLINE_SIZE_MAX}); use open_writer")
     plan = plan_of(bucket, encryption)
+    if _proves_body(bucket, plan, extras):
+        extras = {**extras, "sh": hashlib.sha256(body).digest()}
     stored: Buffer
     if plan is None:
         secret, stored = None, body
@@ -243,6 +245,16 @@ def put_operation(
     return Operation(run, length if plan is None else length + plan.room)
 
 
+def _proves_body(bucket: Bucket, plan: Plan | None, extras: Mapping[str, Any]) -> bool:
+    """Return whether a version is written with the SHA-256 of its body, for the audit trail.
+
+    In a bucket with object lock, where the entity tag (MD5) is no proof against whoever wrote the version. Where the
+    tag is to tell nothing of the plaintext, neither does this; the cipher proves those bodies.
+    """
+    locked = "lk" in extras or LOCK_DOCUMENT in bucket.state.info.documents
+    return locked and (plan is None or plan.mode == "managed")
+
+
 def _described(item: object) -> str:
     if isinstance(item, (str, bytes)) or not isinstance(item, Sequence):
         return f"a {type(item).__name__}"
@@ -260,9 +272,11 @@ class _Item(NamedTuple):
     meta: bytes
     frames: bytes | None
     secret: Secret | None
+    extras: Mapping[str, Any]
 
 
-def _item(plan: Plan | None, key: str, raw_key: bytes, body: memoryview, digest: bytes) -> _Item:
+def _item(bucket: Bucket, plan: Plan | None, key: str, raw_key: bytes, body: memoryview, digest: bytes) -> _Item:
+    extras = {"sh": hashlib.sha256(body).digest()} if _proves_body(bucket, plan, {}) else {}
     stored: Buffer = body
     secret = None
     if plan is not None:
@@ -270,7 +284,8 @@ def _item(plan: Plan | None, key: str, raw_key: bytes, body: memoryview, digest:
         sealed = seal_body(plan.suite, body)
         secret, stored = plan.close(sealed.data_key), sealed.stored
     frames = frame_checksums(stored) if len(stored) > FRAME_SIZE else None
-    return _Item(key, raw_key, len(body), stored, digest, entries.encode_put_meta(digest, 0, len(body)), frames, secret)
+    meta = entries.encode_put_meta(digest, 0, len(body), (), extras)
+    return _Item(key, raw_key, len(body), stored, digest, meta, frames, secret, extras)
 
 
 def put_many(bucket: Bucket, items: Iterable[tuple[str, Any]]) -> list[ObjectInfo]:
@@ -311,7 +326,8 @@ def put_many(bucket: Bucket, items: Iterable[tuple[str, Any]]) -> list[ObjectInf
     plan = plan_of(bucket)
     digests = md5_many([body for _, _, body in named]) if plan is None or plan.mode == "managed" else repeat(b"")
     for (key, raw_key, body), digest in zip(named, digests, strict=False):
-        prepared.append(_item(plan, key, raw_key, body, digest))
+        prepared.append(_item(bucket, plan, key, raw_key, body, digest))
+    total += sum(len(item.meta) - entries.META.size for item in prepared)
     if plan is not None:
         total += len(prepared) * plan.room + sum(len(item.stored) - item.size for item in prepared)
     state = bucket.state
@@ -322,11 +338,14 @@ def put_many(bucket: Bucket, items: Iterable[tuple[str, Any]]) -> list[ObjectInf
     def run(txn: Transaction) -> list[ObjectInfo]:
         info = state.changing(txn)
         made = []
-        for key, raw_key, size, stored, digest, meta, frames, secret in prepared:
+        for key, raw_key, size, stored, digest, meta, frames, secret, extras in prepared:
             placed, encrypted = meta, None
             if secret is not None:
                 entry = secret.wrap(info.bucket_id, raw_key, txn.next_sequence(), size)
-                placed, encrypted = entries.encode_put_meta(digest, 0, size, (), {"en": entry}), info_of(entry)
+                placed, encrypted = (
+                    entries.encode_put_meta(digest, 0, size, (), {**extras, "en": entry}),
+                    info_of(entry),
+                )
             sequence, version_id, lock = append_put(bucket, txn, info, raw_key, placed, stored, frames)
             one = ObjectInfo(key, size, digest.hex(), sequence, txn.now_ns, version_id, encryption=encrypted)
             if lock is not UNLOCKED:
@@ -358,6 +377,7 @@ class ObjectWriter(Generic[Result]):
         extras: dict[str, Any],
         sealer: Sealer | None = None,
         hashed: bool = True,
+        proven: bool = False,
     ) -> None:
         self._bucket = bucket
         if sealer is not None and size_hint is not None:
@@ -366,6 +386,7 @@ class ObjectWriter(Generic[Result]):
         self._finish = finish
         self._sealer = sealer
         self._md5 = hashlib.md5(usedforsecurity=False) if hashed else None
+        self._sha256 = hashlib.sha256() if proven else None
         self.extras = extras
         self.size = 0
         self._caller = current_caller()
@@ -380,6 +401,8 @@ class ObjectWriter(Generic[Result]):
             raise InvalidInputError(f"an object has at most {OBJECT_SIZE_MAX} bytes")
         if self._md5 is not None:
             self._md5.update(view)
+        if self._sha256 is not None:
+            self._sha256.update(view)
         self.size += len(view)
         if self._sealer is None:
             self._stream.write(view)
@@ -407,6 +430,8 @@ class ObjectWriter(Generic[Result]):
         if self._sealer is not None:
             self._stream.write(self._sealer.finish())
         digest = secrets.token_bytes(16) if self._md5 is None else self._md5.digest()
+        if self._sha256 is not None:
+            self.extras["sh"] = self._sha256.digest()
         operation = self._finish(self, self._stream.finish(), digest)
         operation.caller = self._caller
         return operation
@@ -491,4 +516,4 @@ def open_writer(
         return Operation(run, length if secret is None else length + secret.plan.room)
 
     hashed = plan is None or plan.mode == "managed"
-    return ObjectWriter(bucket, size_hint, finish, extras, sealer, hashed)
+    return ObjectWriter(bucket, size_hint, finish, extras, sealer, hashed, _proves_body(bucket, plan, extras))

@@ -1,11 +1,12 @@
 """Holding what is stored against what the audit trail says was written.
 
 Checksums find bytes that decayed; whoever edits a segment on purpose makes the checksums right again.  The trail is
-signed and chained, and its head can be kept elsewhere, so what it says of a version (its entity tag, size and lock,
+signed and chained, and its head can be kept elsewhere, so what it says of a version (its digests, size, times and lock,
 and whether it was removed) is evidence that the store's own files are not.
 
 Invariants: nothing is changed; a version is judged by its bytes as they are read now, not by what the index says of
-them; what the trail cannot know (it began later, or has a gap it names) is no finding.
+them; what the trail cannot know (it began later, or has a gap it names) is no finding; nor is what changes meanwhile:
+where something differs, the trail is read on and asked again.
 """
 
 from __future__ import annotations
@@ -13,45 +14,45 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
-from tickvault.audit.record import AuditRecord, Category
-from tickvault.errors import AccessDeniedError, IntegrityError, NotFoundError, TickVaultError
-from tickvault.objects.auditing import lock_detail
+from tickvault.audit.record import AuditRecord
+from tickvault.errors import AccessDeniedError, BucketNotFoundError, IntegrityError, NotFoundError, TickVaultError
+from tickvault.objects.auditing import bucket_lock_words, description_digest, lock_detail
 from tickvault.objects.get import ObjectReader
-from tickvault.objects.lock.retention import ObjectLock, time_text
-from tickvault.objects.model import NULL_VERSION, ObjectInfo
+from tickvault.objects.lock.retention import ObjectLock
+from tickvault.objects.lookup import DeletedError
+from tickvault.objects.model import ObjectInfo
+from tickvault.objects.trail_state import BucketTrail, Finding, Place, TrailState, VersionState
 
 if TYPE_CHECKING:
     from tickvault.objects.bucket import Bucket
     from tickvault.objects.store import ObjectStore
 
+__all__ = ["Finding", "ReconcileReport", "reconcile"]
+
 Progress = Callable[[int, int, str], None]
-_LOCK_FIELDS = ("legal_hold", "retention_mode", "retain_until")
-
-
-class Finding(NamedTuple):
-    """A version that is not what the trail says."""
-
-    kind: str
-    """``missing``, ``changed``, ``lock``, ``unreadable``, ``unknown``, or ``removed`` while it was locked."""
-    bucket: str
-    key: str
-    version_id: str
-    text: str
+#: Given the sequence of a record: the trail from there on, verified, in its order.
+Records = Callable[[int], Iterable[AuditRecord]]
+#: Times that the trail is read on where something differs.
+_ROUNDS_MAX = 5
 
 
 @dataclass
 class ReconcileReport:
     """What was compared, and what differs."""
 
+    buckets: int = 0
     versions: int = 0
     """Versions that the trail says are there."""
     bytes: int = 0
+    """Read and hashed."""
     unread: int = 0
     """Versions whose bytes could not be read for want of a key (a customer's, or one that was destroyed); what the
     index and the trail say of them agrees."""
     findings: list[Finding] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    """What the trail tells of itself and of its clock, and who reads it should know."""
 
     @property
     def ok(self) -> bool:
@@ -59,155 +60,235 @@ class ReconcileReport:
         return not self.findings
 
 
-@dataclass
-class _Expected:
-    etag: str
-    size: int
-    lock: dict[str, str]
-    sequence: int
-
-
 def reconcile(
-    store: ObjectStore,
-    records: Iterable[AuditRecord],
-    *,
-    everything: bool = False,
-    progress: Progress | None = None,
+    store: ObjectStore, records: Records, *, everything: bool = False, progress: Progress | None = None
 ) -> ReconcileReport:
-    """Compare versions with the trail.
+    """Compare what is stored with the trail.
 
     Parameters
     ----------
-    records : iterable of AuditRecord
-        The whole trail, verified, in its order.
+    records : callable
+        Gives the trail from a record on.
     everything : bool
-        All buckets; otherwise those with object lock, whose versions may not change.
+        All buckets; otherwise those that have object lock, or had it by the trail.
     """
     report = ReconcileReport()
-    buckets = {
-        info.name: store.bucket(info.name)
-        for info in store.list_buckets()
-        if everything or info.object_lock is not None
-    }
-    expected, known_from = _expected(records, buckets, report.findings)
-    report.versions = len(expected)
-    for number, ((name, key, version_id), one) in enumerate(expected.items()):
-        if progress is not None and number % 64 == 0:
-            progress(number, len(expected), "versions")
-        found = _compare(buckets[name], key, version_id, one, report)
-        if found is not None:
-            report.findings.append(found)
-    for bucket in buckets.values():
-        report.findings += _unknown(bucket, expected, known_from)
-    if progress is not None:
-        progress(len(expected), len(expected), "versions")
+    state = TrailState(store.engine.vault_id)
+    for record in records(1):
+        state.take(record)
+    comparison = _Comparison(store, state, report, everything=everything)
+    found = comparison.all(progress)
+    for _ in range(_ROUNDS_MAX):
+        if not found:
+            break
+        # Somebody may have written meanwhile: what the trail says by now counts.
+        state.touched.clear()
+        for record in records(state.last_record + 1):
+            state.take(record)
+        found = comparison.again(found)
+        if not state.touched:
+            break
+    report.findings = state.judged(store.engine.clock.now_ns()) + found
+    report.notes = state.notes
     return report
 
 
-def _expected(
-    records: Iterable[AuditRecord], buckets: dict[str, Bucket], findings: list[Finding]
-) -> tuple[dict[tuple[str, str, str], _Expected], int]:
-    """Return what the trail says is there, and the sequence after which it knows of every change."""
-    expected: dict[tuple[str, str, str], _Expected] = {}
-    known_from = 0
-    wall_offset_ns = 0
-    for record in records:
-        detail = record.detail
-        if "wall_offset_ns" in detail:
-            wall_offset_ns = int(detail["wall_offset_ns"])
-        if record.category is not Category.CHANGE:
-            if record.action in ("TrailBegun", "TrailGap", "JournalBehindTrail"):
-                last = detail.get("until_sequence") or detail.get("vault_sequence") or detail.get("after_sequence", "0")
-                known_from = max(known_from, int(last))
-            continue
-        if record.bucket not in buckets:
-            continue
-        at = (record.bucket, record.key, record.version_id)
-        if "etag" in detail and "part_number" not in detail:
-            lock = {name: detail[name] for name in _LOCK_FIELDS if name in detail}
-            expected[at] = _Expected(detail["etag"], record.size_bytes, lock, record.vault_sequence)
-        elif "removed" in detail or ("delete_marker" in detail and record.version_id == NULL_VERSION):
-            gone = expected.pop(at, None)
-            if gone is not None and _was_locked(gone.lock, record, record.time_ns - wall_offset_ns):
-                findings.append(
-                    Finding(
-                        "removed",
-                        *at,
-                        f"{record.bucket}/{record.key} version {record.version_id}: the trail says that it was removed "
-                        f"(record {record.sequence}) while it was locked: {_words(gone.lock)}",
-                    )
+class _Comparison:
+    def __init__(self, store: ObjectStore, state: TrailState, report: ReconcileReport, *, everything: bool) -> None:
+        self._store = store
+        self._state = state
+        self._report = report
+        self._everything = everything
+
+    def all(self, progress: Progress | None) -> list[Finding]:
+        """Compare everything; return what differs."""
+        report = self._report
+        names = [name for name, trail in self._state.buckets.items() if self._chosen(name, trail)]
+        total = sum(len(self._state.buckets[name].versions) for name in names)
+        found: list[Finding] = []
+        done = 0
+        for name in names:
+            report.buckets += 1
+            trail = self._state.buckets[name]
+            found += self._bucket(name, trail)
+            for (key, version_id), one in list(trail.versions.items()):
+                report.versions += not one.marker
+                if progress is not None and done % 64 == 0:
+                    progress(done, total, "versions")
+                done += 1
+                found += self._compare((name, key, version_id), one)
+        for info in self._store.list_buckets():
+            if (self._everything or info.object_lock is not None) and info.name not in self._state.buckets:
+                found.append(
+                    Finding("unknown", info.name, "", "", f"bucket {info.name}: the trail knows nothing of it")
                 )
-        elif "legal_hold" in detail and at in expected:
-            expected[at].lock = {name: detail[name] for name in _LOCK_FIELDS if name in detail}
-    return expected, known_from
+            if self._everything or info.object_lock is not None or info.name in names:
+                found += self._unknown(info.name)
+        if progress is not None:
+            progress(done, total, "versions")
+        return found
 
+    def again(self, found: list[Finding]) -> list[Finding]:
+        """Compare what differed once more."""
+        still: list[Finding] = []
+        for name in dict.fromkeys(finding.bucket for finding in found if not finding.key):
+            trail = self._state.buckets.get(name)
+            if trail is not None:
+                still += self._bucket(name, trail)
+            elif any(info.name == name for info in self._store.list_buckets()):
+                still.append(Finding("unknown", name, "", "", f"bucket {name}: the trail knows nothing of it"))
+        for place in dict.fromkeys((one.bucket, one.key, one.version_id) for one in found if one.key):
+            one = self._expected(place)
+            if one is not None:
+                still += self._compare(place, one)
+            elif self._is_there(place):
+                still.append(_unknown_version(place))
+        return still
 
-def _was_locked(lock: dict[str, str], removal: AuditRecord, trusted_ns: int) -> bool:
-    """Return whether the guard, had it been asked, would have refused a removal."""
-    if lock.get("legal_hold") == "on":
+    def _chosen(self, name: str, trail: BucketTrail) -> bool:
+        if self._everything or trail.locked:
+            return True
+        try:
+            return self._store.bucket(name).info.object_lock is not None
+        except BucketNotFoundError:
+            return False
+
+    def _expected(self, place: Place) -> VersionState | None:
+        trail = self._state.buckets.get(place[0])
+        return None if trail is None else trail.versions.get(place[1:])
+
+    def _is_there(self, place: Place) -> bool:
+        name, key, version_id = place
+        try:
+            self._store.bucket(name).head(key, version_id=version_id)
+        except DeletedError:
+            return True
+        except NotFoundError:
+            return False
+        except TickVaultError:
+            return True
         return True
-    mode = lock.get("retention_mode")
-    if mode is None or (mode == "GOVERNANCE" and "bypass_governance" in removal.detail):
-        return False
-    return time_text(trusted_ns) < lock["retain_until"]
+
+    # -- one bucket, one version
+
+    def _bucket(self, name: str, trail: BucketTrail) -> list[Finding]:
+        try:
+            info = self._store.bucket(name).info
+        except BucketNotFoundError:
+            text = f"bucket {name}: the trail says that it was made and nothing of its removal, and it is not there"
+            return [Finding("missing", name, "", "", text)]
+        lock = bucket_lock_words(info.documents.get("object_lock"))
+        if trail.locked and lock != trail.lock:
+            text = f"bucket {name}: its object lock is {lock or 'off'}; the trail says {trail.lock}"
+            return [Finding("lock", name, "", "", text)]
+        return []
+
+    def _compare(self, place: Place, expected: VersionState) -> list[Finding]:
+        name, key, version_id = place
+
+        def finding(kind: str, text: str) -> list[Finding]:
+            return [Finding(kind, *place, f"{name}/{key} version {version_id}: {text}")]
+
+        try:
+            bucket = self._store.bucket(name)
+            info = bucket.head(key, version_id=version_id)
+        except DeletedError:
+            if expected.marker:
+                return []
+            return finding("changed", "it is a delete marker; the trail says that it was written with a body")
+        except NotFoundError:
+            what = "made" if expected.marker else "written"
+            return finding(
+                "missing", f"the trail says that it was {what} and nothing of its removal, and it is not there"
+            )
+        except IntegrityError as error:
+            return finding("unreadable", str(error))
+        if expected.marker:
+            return finding("changed", "it is no delete marker; the trail says that it is one")
+        for what, is_, was in (
+            ("lock", _words(_lock_of(info)), _words(expected.lock)),
+            ("changed", f"etag {info.etag}, {info.size} bytes", f"etag {expected.etag}, {expected.size} bytes"),
+            ("changed", f"time {info.modified_ns}", f"time {expected.modified_ns}"),
+            ("changed", f"description {_description(info, expected)}", f"description {expected.described}"),
+        ):
+            if is_ != was:
+                return finding(what, f"it has {is_}; the trail says {was}")
+        return self._compare_body(bucket, place, info, expected, finding)
+
+    def _compare_body(
+        self,
+        bucket: Bucket,
+        place: Place,
+        info: ObjectInfo,
+        expected: VersionState,
+        finding: Callable[[str, str], list[Finding]],
+    ) -> list[Finding]:
+        if info.encryption is not None and info.encryption.mode == "customer":
+            self._report.unread += 1
+            return []
+        try:
+            etag, sha256 = _digests(bucket.read(place[1], version_id=place[2]))
+        except AccessDeniedError:
+            self._report.unread += 1
+            return []
+        except TickVaultError as error:
+            return finding("unreadable", str(error))
+        self._report.bytes += info.size
+        if etag is not None and etag != expected.etag:
+            return finding("changed", f"its bytes give etag {etag}; the trail says that {expected.etag} was written")
+        if expected.sha256 and sha256 != expected.sha256:
+            return finding("changed", f"its bytes give SHA-256 {sha256}; the trail says {expected.sha256}")
+        return []
+
+    def _unknown(self, name: str) -> list[Finding]:
+        """Return versions and markers that are there and of which the trail should know, and does not."""
+        found: list[Finding] = []
+        bucket = self._store.bucket(name)
+        key_marker: str | None = ""
+        version_id_marker = ""
+        while key_marker is not None:
+            page = bucket.list_versions_page(key_marker=key_marker, version_id_marker=version_id_marker)
+            for info in page.versions:
+                place = (name, info.key, info.version_id)
+                if self._state.known_from < info.sequence and self._expected(place) is None:
+                    found.append(_unknown_version(place))
+            key_marker, version_id_marker = page.next_key_marker, page.next_version_id_marker or ""
+        return found
 
 
-def _compare(bucket: Bucket, key: str, version_id: str, expected: _Expected, report: ReconcileReport) -> Finding | None:
-    def finding(kind: str, text: str) -> Finding:
-        return Finding(kind, bucket.name, key, version_id, f"{bucket.name}/{key} version {version_id}: {text}")
-
-    try:
-        info = bucket.head(key, version_id=version_id)
-    except NotFoundError:
-        return finding("missing", "the trail says that it was written and nothing of its removal, and it is not there")
-    except IntegrityError as error:
-        return finding("unreadable", str(error))
-    lock = _lock_of(info)
-    if lock != expected.lock:
-        return finding("lock", f"its lock is {_words(lock)}; the trail says {_words(expected.lock)}")
-    if (info.etag, info.size) != (expected.etag, expected.size):
-        return finding(
-            "changed",
-            f"it has etag {info.etag} and {info.size} bytes; the trail says {expected.etag} and {expected.size}",
-        )
-    try:
-        computed = _etag(bucket.read(key, version_id=version_id))
-    except AccessDeniedError:
-        report.unread += 1
-        return None
-    except TickVaultError as error:
-        return finding("unreadable", str(error))
-    report.bytes += info.size
-    if computed is not None and computed != expected.etag:
-        return finding("changed", f"its bytes give etag {computed}; the trail says that {expected.etag} was written")
-    return None
+def _unknown_version(place: Place) -> Finding:
+    return Finding("unknown", *place, f"{place[0]}/{place[1]} version {place[2]}: the trail knows nothing of it")
 
 
-def _etag(reader: ObjectReader) -> str | None:
-    """Return the entity tag that the bytes give; None where the tag is not made from them."""
+def _description(info: ObjectInfo, expected: VersionState) -> str:
+    if not expected.described and not (info.content_type or info.metadata or info.checksums):
+        return ""
+    return description_digest(info.content_type, info.metadata, info.checksums, info.checksum_type)
+
+
+def _digests(reader: ObjectReader) -> tuple[str | None, str]:
+    """Return the entity tag that the bytes give, None where it is not made from them, and their SHA-256."""
     info = reader.info
-    if info.encryption is not None and info.encryption.mode in ("kms", "customer"):
-        # The tag is drawn by lot, so that it tells nothing of the plaintext; the cipher tells of any change of it.
-        for _ in reader.chunks(0, info.size):
-            pass
-        return None
-    if "-" not in info.etag:
-        whole = hashlib.md5(usedforsecurity=False)
+    whole = hashlib.sha256()
+    if info.encryption is not None and info.encryption.mode == "kms":
+        # Its tag is drawn by lot, so that it tells nothing of the plaintext.
         for chunk in reader.chunks(0, info.size):
             whole.update(chunk)
-        return whole.hexdigest()
-    if not info.part_sizes:
-        return None
+        return None, whole.hexdigest()
+    parts = info.part_sizes if "-" in info.etag else (info.size,)
     digests = []
     start = 0
-    for size in info.part_sizes:
+    for size in parts:
         part = hashlib.md5(usedforsecurity=False)
         for chunk in reader.chunks(start, start + size):
             part.update(chunk)
+            whole.update(chunk)
         digests.append(part.digest())
         start += size
+    if "-" not in info.etag:
+        return digests[0].hex(), whole.hexdigest()
     joined = hashlib.md5(b"".join(digests), usedforsecurity=False).hexdigest()
-    return f"{joined}-{len(info.part_sizes)}"
+    return f"{joined}-{len(parts)}", whole.hexdigest()
 
 
 def _lock_of(info: ObjectInfo) -> dict[str, str]:
@@ -218,19 +299,4 @@ def _lock_of(info: ObjectInfo) -> dict[str, str]:
 
 
 def _words(lock: dict[str, str]) -> str:
-    return " ".join(f"{name}={value}" for name, value in lock.items()) or "none"
-
-
-def _unknown(bucket: Bucket, expected: dict[tuple[str, str, str], _Expected], known_from: int) -> Iterable[Finding]:
-    """Iterate over versions that are there and of which the trail should know, and does not."""
-    key_marker: str | None = ""
-    version_id_marker = ""
-    while key_marker is not None:
-        page = bucket.list_versions_page(key_marker=key_marker, version_id_marker=version_id_marker)
-        for info in page.versions:
-            at = (bucket.name, info.key, info.version_id)
-            if not info.delete_marker and info.sequence > known_from and at not in expected:
-                yield Finding(
-                    "unknown", *at, f"{bucket.name}/{info.key} version {info.version_id}: the trail knows nothing of it"
-                )
-        key_marker, version_id_marker = page.next_key_marker, page.next_version_id_marker or ""
+    return "lock " + (" ".join(f"{name}={value}" for name, value in lock.items()) or "none")

@@ -79,8 +79,8 @@ def test_locks_and_what_bypasses_them(vault):
     assert [record.action for record in found] == [
         "CreateBucket",
         "PutObject",
-        "PutObjectRetention",
-        "PutObjectRetention",
+        "PutObjectLegalHold",
+        "PutObjectLegalHold",
         "DeleteObjectVersion",
     ]
     assert found[1].detail["retention_mode"] == "GOVERNANCE"

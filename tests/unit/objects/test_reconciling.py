@@ -97,7 +97,7 @@ def test_a_version_that_the_trail_never_saw(tmp_path):
         records = [record for record in vault.audit.query() if record.key != "later"]
         from tickvault.objects.reconciling import reconcile
 
-        report = reconcile(vault.store, records)
+        report = reconcile(vault.store, lambda first: [one for one in records if one.sequence >= first])
         assert [(finding.kind, finding.key) for finding in report.findings] == [("unknown", "later")]
 
 
@@ -113,7 +113,7 @@ def test_bytes_that_are_not_those_written(vault):
             # The trail says something else was written: what is stored now is not that.
             record = record._replace(detail={**record.detail, "etag": "0" * 32})
         records.append(record)
-    report = reconcile(vault.store, records)
+    report = reconcile(vault.store, lambda first: [one for one in records if one.sequence >= first])
     assert [(finding.kind, finding.key) for finding in report.findings] == [("changed", "a"), ("changed", "b")]
 
 
@@ -134,3 +134,155 @@ def test_encrypted_versions(tmp_path):
         report = vault.reconcile()
         assert report.ok, report.findings
         assert report.unread == 2
+
+
+def findings(vault, **options):
+    return [(finding.kind, finding.key) for finding in vault.reconcile(**options).findings]
+
+
+def test_a_whole_vault_that_was_swapped(tmp_path):
+    """A stranger's attack: another vault's files, and this one's trail, passed."""
+    import shutil
+
+    with tv.open(tmp_path / "data") as vault:
+        vault.create_bucket("kept", object_lock=True).put("a", b"x", legal_hold=True)
+        vault.audit.catch_up()
+    with tv.open(tmp_path / "other") as vault:
+        vault.create_bucket("whatever")
+    for name in ("segments", "index", "recent", "scrub"):
+        shutil.rmtree(tmp_path / "data" / name, ignore_errors=True)
+    for name in ("segments", "manifest", "format.json", "index", "recent"):
+        source = tmp_path / "other" / name
+        target = tmp_path / "data" / name
+        (shutil.copytree if source.is_dir() else shutil.copy)(source, target)
+    for name in ("identity.json", "control"):
+        (tmp_path / "data" / name).unlink(missing_ok=True)
+    with tv.open(tmp_path / "data") as vault:
+        kinds_found = {kind for kind, _ in findings(vault)}
+    assert {"vault", "missing"} <= kinds_found
+
+
+def without_guards(vault, kind, key, meta, *, bucket_id, aux=0):
+    """Append a record that no guard would let pass, as a patched process could."""
+    engine = vault.store.engine
+    guards, engine.guards = list(engine.guards), []
+    try:
+        engine.commit(Operation(lambda txn: txn.append(kind, bucket_id, key, meta, aux=aux), 4096))
+    finally:
+        engine.guards[:] = guards
+
+
+def test_what_the_trail_itself_shows_to_be_against_the_rules(tmp_path):
+    """Strangers' attacks: the follower signs whatever is in the journal, so its own records have to be judged."""
+    with tv.open(tmp_path / "data") as vault:
+        bucket = vault.create_bucket("kept", retention=("COMPLIANCE", 100))
+        weakened = bucket.put("weakened", b"x")
+        removed = bucket.put("removed", b"x")
+        data = entries.pack({"m": None, "u": 0, "h": False})
+        without_guards(vault, Kind.LOCK, b"weakened", data, bucket_id=bucket.bucket_id, aux=weakened.sequence)
+        bucket.delete("weakened", version_id=weakened.version_id)
+        without_guards(vault, Kind.REMOVE, b"removed", b"\0", bucket_id=bucket.bucket_id, aux=removed.sequence)
+        assert findings(vault) == [("lock", "weakened"), ("removed", "removed")]
+
+
+def test_a_bucket_that_lost_its_lock_or_went(tmp_path):
+    with tv.open(tmp_path / "data") as vault:
+        off = vault.create_bucket("off", object_lock=True)
+        off.put("a", b"x", legal_hold=True)
+        gone = vault.create_bucket("gone", object_lock=True)
+        gone.put("b", b"x", legal_hold=True)
+        from dataclasses import replace
+
+        from tickvault.objects.state import encode_bucket
+
+        info = replace(off.info, documents={})
+        without_guards(vault, Kind.BUCKET, b"off", encode_bucket(info), bucket_id=off.bucket_id)
+        without_guards(vault, Kind.BUCKET_REMOVE, b"gone", b"", bucket_id=gone.bucket_id)
+        kinds_found = [(finding.kind, finding.bucket) for finding in vault.reconcile().findings]
+        assert ("lock", "off") in kinds_found
+        assert ("removed", "gone") in kinds_found
+
+
+def test_a_removal_by_a_clock_that_was_ahead(tmp_path):
+    """Whoever runs code in the vault's process can forge every clock that it asks; the time to come shows it."""
+
+    class Clock:
+        ahead = 0
+
+        def now_ns(self):
+            import time
+
+            return time.time_ns() + self.ahead
+
+        def monotonic_ns(self):
+            import time
+
+            return time.monotonic_ns()
+
+        def boottime_ns(self):
+            return self.monotonic_ns() + self.ahead
+
+        def error_ns(self):
+            return 0
+
+    clock = Clock()
+    with tv.open(tmp_path / "data", clock=clock) as vault:
+        bucket = vault.create_bucket("kept", retention=("COMPLIANCE", 100))
+        version = bucket.put("a", b"x").version_id
+    clock.ahead = 10 * 365 * 86_400 * 10**9
+    with tv.open(tmp_path / "data", clock=clock) as vault:
+        vault.bucket("kept").delete("a", version_id=version)
+    with tv.open(tmp_path / "data") as vault:
+        assert findings(vault) == [("removed", "a")]
+
+
+def test_a_null_version_that_was_locked_later(tmp_path):
+    with tv.open(tmp_path / "data") as vault:
+        bucket = vault.create_bucket("kept")
+        bucket.put("null", b"x")
+        bucket.set_versioning("enabled")
+        bucket.set_object_lock()
+        bucket.hold("null", "null", True)
+        assert findings(vault) == []
+
+
+def test_the_digest_of_a_locked_body_is_in_the_trail(tmp_path):
+    """The entity tag alone (MD5) is no proof against whoever wrote the version with a collision in hand."""
+    import hashlib
+
+    with tv.open(tmp_path / "data") as vault:
+        bucket = vault.create_bucket("kept", object_lock=True)
+        bucket.put("small", b"x")
+        bucket.put("large", b"y" * 400_000)
+        bucket.put_many([("many", b"z")])
+        told = {record.key: record.detail["sha256"] for record in vault.audit.query(action="PutObject")}
+        assert told == {
+            key: hashlib.sha256(body).hexdigest()
+            for key, body in (("small", b"x"), ("large", b"y" * 400_000), ("many", b"z"))
+        }
+        assert vault.reconcile().ok
+
+
+def test_beside_somebody_who_writes(tmp_path):
+    import threading
+
+    with tv.open(tmp_path / "data") as vault:
+        bucket = vault.create_bucket("kept", retention=("GOVERNANCE", 1))
+        stop = threading.Event()
+
+        def write():
+            number = 0
+            while not stop.is_set():
+                version = bucket.put(f"k{number % 50}", b"x").version_id
+                if number % 3 == 0:
+                    bucket.delete(f"k{number % 50}", version_id=version, bypass_governance=True)
+                number += 1
+
+        writer = threading.Thread(target=write)
+        writer.start()
+        try:
+            for _ in range(5):
+                assert vault.reconcile().ok, vault.reconcile().findings
+        finally:
+            stop.set()
+            writer.join()

@@ -13,11 +13,13 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Mapping
-from urllib.parse import unquote_to_bytes
+from urllib.parse import parse_qsl, unquote_to_bytes
 
 from tickvault.audit.actor import Actor, bounded
 from tickvault.audit.auditor import Auditor
 from tickvault.audit.record import Category
+from tickvault.doors.s3.body import EMPTY_BODY
+from tickvault.doors.s3.errors import S3Error
 from tickvault.doors.s3.message import Request, Response
 from tickvault.engine.attribution import Caller
 
@@ -69,7 +71,12 @@ def record_answer(auditor: Auditor, request: Request, response: Response) -> Non
     if length is None:
         body = response.body
         length = len(body) if isinstance(body, (bytes, memoryview, bytearray)) else 0
+    detail = {}
+    if response.reason:
+        detail["reason"] = response.reason[:512]
     agent = request.headers.get("user-agent")
+    if agent:
+        detail["user_agent"] = agent[:256]
     auditor.record(
         actor_of(request),
         category,
@@ -80,7 +87,7 @@ def record_answer(auditor: Auditor, request: Request, response: Response) -> Non
         key=request.key,
         version_id=version_id,
         size_bytes=length if status < 400 and request.method == "GET" else 0,
-        detail={"user_agent": agent[:256]} if agent else None,
+        detail=detail,
     )
 
 
@@ -94,6 +101,15 @@ def record_unadmitted(
     response: Response,
 ) -> None:
     """Put a request that was refused before anybody knew who sent it on its way into the trail."""
+    if not target:
+        # It could not be made out as a request: whatever it was, it was refused.
+        auditor.record(
+            Actor("s3", "", remote, request_id, "Unreadable"),
+            Category.REFUSAL,
+            result=response.error or f"Http{response.status}",
+            status=response.status,
+        )
+        return
     path = unquote_to_bytes(target.partition(b"?")[0]).decode("utf-8", "replace")
     bucket, _, key = path.lstrip("/").partition("/")
     detail = {}
@@ -105,7 +121,7 @@ def record_unadmitted(
     if agent:
         detail["user_agent"] = agent[:256]
     auditor.record(
-        Actor("s3", "", remote, request_id, method),
+        Actor("s3", "", remote, request_id, _action_of(method, target, bucket, key, headers)),
         Category.REFUSAL,
         result=response.error or f"Http{response.status}",
         status=response.status,
@@ -113,3 +129,15 @@ def record_unadmitted(
         key=key[:_KEY_LENGTH_MAX],
         detail=detail,
     )
+
+
+def _action_of(method: str, target: bytes, bucket: str, key: str, headers: Mapping[str, str]) -> str:
+    """Return S3's name of what was asked for, as far as the head tells; else the method."""
+    from tickvault.doors.s3.router import find_operation
+
+    query = dict(parse_qsl(target.partition(b"?")[2].decode("latin-1"), keep_blank_values=True))
+    asked = Request(method, "", bucket, key, query, headers, EMPTY_BODY, "", "")
+    try:
+        return action_name(find_operation(asked).__name__)
+    except S3Error:
+        return method

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import logging
 import os
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Executor
@@ -24,6 +25,8 @@ from tickvault.doors.s3.wire import HeadRenderer
 if TYPE_CHECKING:
     from tickvault.doors.s3.http import Connection
 
+log = logging.getLogger("tickvault.s3")
+_UNAUDITED_LOG_S = 10.0
 Route = Callable[[Any, Request], Response | Awaitable[Response]]
 RefuseEarly = Callable[[Any, Request], Response | None]
 
@@ -69,6 +72,7 @@ class Door:
         auditor: Auditor | None = None,
     ) -> None:
         self.auditor = auditor
+        self._unaudited_logged_at = float("-inf")
         self.context = context
         self.route = route
         self.refuse_early = refuse_early
@@ -97,6 +101,12 @@ class Door:
     def next_request_id(self) -> str:
         """Return an id that no other request of any worker has, 16 hexadecimal digits."""
         return f"{self._request_prefix}{next(self._request_numbers) & 0xFFFFFFFF:08X}"
+
+    def log_unaudited(self, request_id: str, error: Exception) -> None:
+        """Log that a request could not be audited; at most every ten seconds, because then none can."""
+        if self.now - self._unaudited_logged_at >= _UNAUDITED_LOG_S:
+            self._unaudited_logged_at = self.now
+            log.error("request %s, and those that follow, cannot be audited and are refused: %s", request_id, error)
 
     def count(self, method: str, status: int, *, on_object: bool) -> None:
         """Count an answer."""

@@ -312,10 +312,12 @@ def error_response(error: BaseException, request_id: str, resource: str = "", *,
     """
     failure = as_s3_error(error)
     headers = dict(failure.headers)
+    told = "ObjectLocked" if isinstance(error, LockedError) else failure.code
+    reason = failure.message if failure.status == 403 else ""
     if method == "HEAD" or failure.status == 304:
         if failure.status != 304:
             headers["Content-Type"] = "application/xml"
-        return Response(failure.status, headers, error=failure.code)
+        return Response(failure.status, headers, error=told, reason=reason)
     headers["Content-Type"] = "application/xml"
     details = "".join(
         f"<{name}>{escape(str(value))}</{name}>" for name, value in failure.details.items() if value is not None
@@ -326,4 +328,4 @@ def error_response(error: BaseException, request_id: str, resource: str = "", *,
         f"<Resource>{escape(resource)}</Resource><RequestId>{escape(request_id)}</RequestId>"
         f"<HostId>{escape(request_id)}</HostId></Error>"
     )
-    return Response(failure.status, headers, body.encode(), error=failure.code)
+    return Response(failure.status, headers, body.encode(), error=told, reason=reason)

@@ -372,9 +372,9 @@ class Connection(FlowControl):
             exchange.audited = True
             try:
                 self._audit(exchange, response, request_id)
-            except Exception:
+            except Exception as error:
                 # Nobody is told what happened, but that it cannot be told: what cannot be audited is not answered.
-                log.exception("request %s could not be audited", request_id)
+                self._door.log_unaudited(request_id, error)
                 _close(body)
                 response = error_response(S3Error("SlowDown"), request_id, method=exchange.method)
                 body = response.body
@@ -402,6 +402,9 @@ class Connection(FlowControl):
         """Put what came of a request on its way into the audit trail, before it is answered."""
         auditor = self._door.auditor
         assert auditor is not None
+        if self._remote is None and self._transport is not None:
+            peer = self._transport.get_extra_info("peername")
+            self._remote = peer[0] if isinstance(peer, tuple) else ""
         if exchange.request is not None:
             record_answer(auditor, exchange.request, response)
         else:

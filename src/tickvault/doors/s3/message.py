@@ -107,7 +107,9 @@ class Response:
     length: int | None = None
     blocking: bool = False
     error: str = ""
-    """S3's code, of an answer that is an error."""
+    """S3's code, of an answer that is an error; ``ObjectLocked`` where a lock refused."""
+    reason: str = ""
+    """Why, where a policy or a lock refused."""
 
 
 #: How something ended: returns its result, or raises its error.

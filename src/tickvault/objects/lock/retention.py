@@ -213,6 +213,11 @@ def add_period(from_ns: int, days: int, years: int) -> int:
     return min(int((end - _EPOCH) / timedelta(seconds=1)) * 10**9 + from_ns % 10**9, UNTIL_NS_MAX)
 
 
+def exact_time_text(time_ns: int) -> str:
+    """Return a time to the nanosecond, ISO 8601, UTC; texts of it compare as the times do."""
+    return f"{(_EPOCH + timedelta(seconds=time_ns // 10**9)):%Y-%m-%dT%H:%M:%S}.{time_ns % 10**9:09d}Z"
+
+
 def time_text(time_ns: int) -> str:
     """Return a time as people read it: ISO 8601, UTC, to the second."""
     return (_EPOCH + timedelta(seconds=time_ns // 10**9)).strftime("%Y-%m-%dT%H:%M:%SZ")

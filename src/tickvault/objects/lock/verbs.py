@@ -60,7 +60,9 @@ def hold(bucket: Bucket, key: str, version_id: str | None, on: bool) -> ObjectIn
     """Place a legal hold on a version, or take it off."""
     if not isinstance(on, bool):
         raise InvalidInputError(f"a legal hold is True or False, not {on!r}")
-    return _set(bucket, key, version_id, lambda _, found: found._replace(legal_hold=on), bypass_governance=False)
+    return _set(
+        bucket, key, version_id, lambda _, found: found._replace(legal_hold=on), bypass_governance=False, is_hold=True
+    )
 
 
 def check_future(bucket: Bucket, txn: Transaction, key: str, lock: ObjectLock) -> None:
@@ -80,6 +82,7 @@ def _set(
     change: Callable[[Transaction, ObjectLock], ObjectLock],
     *,
     bypass_governance: bool,
+    is_hold: bool = False,
 ) -> ObjectInfo:
     raw_key = names.encode_key(key)
     state = bucket.state
@@ -97,6 +100,8 @@ def _set(
         data = change(txn, found).data()
         if bypass_governance:
             data["b"] = True
+        if is_hold:
+            data["w"] = "hold"
         txn.append(Kind.LOCK, info.bucket_id, raw_key, entries.pack(data), aux=entry.sequence)
         return entries.version_id_of(entry.sequence, entry.flags)
 
