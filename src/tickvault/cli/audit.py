@@ -89,7 +89,7 @@ def verify(
         if (with_objects or everything) and report.ok:
             with terminal.Progress("objects") as progress:
                 compared = vault.reconcile(everything=everything, progress=progress)
-        notes = [*report.warnings, *_beginnings(vault)]
+        notes = [*report.warnings, *(_beginnings(vault) if report.ok else ())]
     findings = [] if compared is None else compared.findings
     if compared is not None:
         notes += [note for note in compared.notes if note not in notes]
