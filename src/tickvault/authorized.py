@@ -68,12 +68,6 @@ class AuthorizedVault(Vault):
 
     __getitem__ = bucket
 
-    def __contains__(self, name: object) -> bool:
-        """Whether there is a bucket of that name; takes the right to list it, or all buckets."""
-        if self.authority.allows("s3:ListBucket", bucket_arn(str(name)), None, {}):
-            self._ask("s3:ListAllMyBuckets")
-        return super().__contains__(name)
-
     def delete_bucket(self, name: str) -> None:
         """As `Vault.delete_bucket`."""
         self._ask("s3:DeleteBucket", bucket_arn(name))
@@ -136,6 +130,13 @@ class AuthorizedVault(Vault):
     def audit(self) -> Auditor:
         """The audit trail; each verb of it asks for itself."""
         return _AuthorizedAuditor(self.store.auditor, self._ask)  # type: ignore[return-value]
+
+    def as_identity(self, identity: str, *, session_token: str | None = None) -> Vault:
+        """Not through this handle: who holds it is who it is."""
+        raise AccessDeniedError(
+            f"{self.authority.actor.identity} cannot become {identity!a:.140} through this handle; use the vault that "
+            "was opened without an identity, or temporary credentials (AssumeRole)"
+        )
 
     @property
     def identities(self) -> Identities:

@@ -288,7 +288,12 @@ class Vault:
 
 
 def open(  # noqa: A001
-    path: str | os.PathLike[str] = "data", *, create: bool = True, identity: str | None = None, **options: Any
+    path: str | os.PathLike[str] = "data",
+    *,
+    create: bool = True,
+    identity: str | None = None,
+    session_token: str | None = None,
+    **options: Any,
 ) -> Vault:
     """Open the vault in a folder.
 
@@ -300,6 +305,8 @@ def open(  # noqa: A001
         Make the vault if it is missing (the default); otherwise raise `NotFoundError`.
     identity : str, optional
         Use it as somebody: an access key, or the ARN of a user, a role or a service account; see `Vault.as_identity`.
+    session_token : str, optional
+        Of temporary credentials.
 
     Returns
     -------
@@ -319,7 +326,7 @@ def open(  # noqa: A001
     if identity is None:
         return opened
     with opened:
-        return opened.as_identity(identity)
+        return opened.as_identity(identity, session_token=session_token)
 
 
 def rebuild_index(path: str | os.PathLike[str], *, progress: Progress | None = None) -> int:

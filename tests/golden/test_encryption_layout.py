@@ -8,6 +8,7 @@ import hmac
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from tickvault.objects import entries
+from tickvault.objects.encryption.checksums import open_checksums, seal_checksums
 from tickvault.objects.encryption.customer_key import open_customer
 from tickvault.objects.encryption.stored import (
     UPLOAD_PARTS,
@@ -19,6 +20,7 @@ from tickvault.objects.encryption.stored import (
     part_salts,
     place_binding,
 )
+from tickvault.security.cipher import AES_256_GCM
 
 VAULT_ID = bytes(range(16))
 SALTS = bytes(range(16)), bytes(range(16, 32))
@@ -85,3 +87,21 @@ def test_a_customer_s_key() -> None:
     text = b"tickvault customer key wrap 1"
     inner = nonce + AESGCM(hkdf(key, salt, text, 32)).encrypt(nonce, b"d" * 32, b"tickvault wrap 1" + text)
     assert open_customer(key, inner, check) == b"d" * 32
+
+
+def test_sealed_checksums() -> None:
+    """Sealed here by hand, opened by the code: under a key of their own, bound to suite, part and algorithm."""
+    data_key, nonce, salt = b"d" * 32, b"N" * 12, SALTS[1]
+    own_key = hmac.digest(data_key, b"tickvault value 1 aes-256-gcm \x01", "sha256")
+    text = b"AAAAAAAAAAA="
+    whole = nonce + AESGCM(own_key).encrypt(nonce, text, b"tickvault value\x01\x01\x00crc64nvme")
+    part = nonce + AESGCM(own_key).encrypt(nonce, text, b"tickvault value\x01\x01\x10" + salt + b"crc64nvme")
+    assert open_checksums(AES_256_GCM, data_key, {"crc64nvme": whole}) == {"crc64nvme": text.decode()}
+    assert open_checksums(AES_256_GCM, data_key, {"crc64nvme": part}, salt) == {"crc64nvme": text.decode()}
+    for sealed, beside in ((whole, salt), (part, b""), (part, SALTS[0])):
+        assert open_checksums(AES_256_GCM, data_key, {"crc64nvme": sealed}, beside) == {}
+    assert open_checksums(AES_256_GCM, data_key, {"crc32": whole}) == {}
+    kept = seal_checksums("kms", AES_256_GCM, data_key, {"cs": {"crc64nvme": text.decode()}, "ck": "FULL_OBJECT"})
+    assert set(kept) == {"sc", "ck"}
+    assert len(kept["sc"]["crc64nvme"]) == 12 + len(text) + 16
+    assert open_checksums(AES_256_GCM, data_key, kept["sc"]) == {"crc64nvme": text.decode()}

@@ -142,7 +142,7 @@ class IdentitiesMachine(RuleBasedStateMachine):
         kept = Kept()
         self.handles = [
             Identities(
-                kept, FileSealer(b"k" * 32), lambda text, kind: None, vault_id="v", limits=LIMITS, clock=self.clock,
+                kept, FileSealer(b"k" * 32), lambda text, kind: (), vault_id="v", limits=LIMITS, clock=self.clock,
                 built_in_policies={"built-in": "b"},
             )
             for _ in range(2)

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import click
 import pytest
+from click.testing import CliRunner
 
 import tickvault as tv
 from tickvault.cli.app import main
@@ -209,10 +210,17 @@ def test_every_preset_is_told_with_its_years() -> None:
         assert re.search(rf"tickvault [^`]*{name}`", pages), name
 
 
-def test_the_python_of_the_checklist_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_identities_of_the_checklist_are_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("TICKVAULT_VAULT", "data")
     tv.open("data").create_bucket("orders", retention="sec-17a-4")
-    (block,) = re.findall(r"^```python\n(.*?)^```", (FOLDER / "README.md").read_text(), re.MULTILINE | re.DOTALL)
+    text = (FOLDER / "README.md").read_text()
+    asked = [words for words in commands(text) if words[0] == "iam"]
+    statuses = [CliRunner().invoke(main, words, prog_name="tickvault").exit_code for words in asked]
+    # The last one asks what an auditor may not.
+    assert asked[-1][:2] == ["iam", "simulate"]
+    assert statuses == [0] * (len(asked) - 1) + [7]
+    (block,) = re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
     exec(compile(block, "README.md", "exec"), {})
     with tv.open("data") as vault:
         assert [user.name for user in vault.identities.list_users()] == ["ivan", "mei", "olga"]

@@ -17,7 +17,7 @@ from tickvault.audit.head import PAGE_NAME
 from tickvault.audit.keyfile import KEY_FILE, SIGNERS_FILE
 from tickvault.audit.verify import verify
 from tickvault.errors import IntegrityError
-from tickvault.seam.disk import OsDisk, storage_error
+from tickvault.seam.disk import OsDisk, plain_file, storage_error
 
 _PIECE = 4 << 20
 
@@ -90,7 +90,7 @@ def _size(path: str) -> int:
 def _copy(source: str, target: str) -> None:
     try:
         fd = os.open(target + ".part", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        with open(source, "rb") as reader, open(fd, "wb") as writer:
+        with open(source, "rb", opener=plain_file) as reader, open(fd, "wb") as writer:
             while piece := reader.read(_PIECE):
                 writer.write(piece)
             writer.flush()

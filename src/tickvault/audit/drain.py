@@ -17,7 +17,7 @@ from tickvault.audit.codec import encode
 from tickvault.audit.record import AuditRecord, Category
 from tickvault.audit.ring import NEW_SUFFIX, Ring, Taken, open_ring, ring_paths
 from tickvault.audit.trail import RINGS_FOLDER, TrailWriter
-from tickvault.errors import FormatError, InvalidInputError
+from tickvault.errors import FormatError, InvalidInputError, StorageError
 from tickvault.seam.clock import Clock, SystemClock
 from tickvault.seam.disk import FileLock
 
@@ -223,7 +223,10 @@ class Drain:
         for name in names:
             if name.endswith(NEW_SUFFIX):
                 path = os.path.join(self._folder, name)
-                lock = FileLock(path)
+                try:
+                    lock = FileLock(path)
+                except StorageError:
+                    continue  # no file, and so no ring that was being made
                 if lock.acquire(wait=False):
                     try:
                         os.unlink(path)

@@ -36,7 +36,7 @@ from tickvault.engine.record import FLAG_RELOCATED, Batch, Record, batch_records
 from tickvault.engine.replay import Position, Walk
 from tickvault.engine.segments import SEGMENT_HEADER_SIZE
 from tickvault.errors import BusyError, InvalidInputError, TickVaultError
-from tickvault.seam.disk import SyncError, shared_page, storage_error
+from tickvault.seam.disk import SyncError, plain_file, shared_page, storage_error
 
 if TYPE_CHECKING:
     from tickvault.audit.ring import Ring
@@ -136,7 +136,7 @@ class Follower:
         deadline = time.monotonic() + TAKE_S
         try:
             while True:
-                with open(wanted, "w", encoding="ascii") as file:
+                with open(wanted, "w", encoding="ascii", opener=plain_file) as file:
                     file.write(str(os.getpid()))
                 with self._lock:
                     writer = self._open()
@@ -159,7 +159,7 @@ class Follower:
         wanted = os.path.join(self._folder, WANTED_FILE)
         try:
             age_s = time.time() - os.stat(wanted).st_mtime
-            with open(wanted, encoding="ascii") as file:
+            with open(wanted, encoding="ascii", opener=plain_file) as file:
                 return abs(age_s) < TAKE_S and file.read() != str(os.getpid())
         except (FileNotFoundError, UnicodeDecodeError):
             return False
@@ -193,14 +193,20 @@ class Follower:
         except BusyError:
             return None
         self._writer = writer
-        self._drain = Drain(writer, engine.host.boot_id(), own=self.ring, clock=engine.clock)
-        self._names = self._bucket_names()
-        if writer.recovery is not None:
-            torn = writer.recovery
-            self._system("TrailRecovered", {"file": str(torn[0]), "offset": str(torn[1]), "torn_bytes": str(torn[2])})
-        if self._page is None:
-            self._page = PositionPage(self._folder)
-        self._moved(self._resume(writer))
+        try:
+            self._drain = Drain(writer, engine.host.boot_id(), own=self.ring, clock=engine.clock)
+            self._names = self._bucket_names()
+            if writer.recovery is not None:
+                torn = writer.recovery
+                detail = {"file": str(torn[0]), "offset": str(torn[1]), "torn_bytes": str(torn[2])}
+                self._system("TrailRecovered", detail)
+            if self._page is None:
+                self._page = PositionPage(self._folder)
+            self._moved(self._resume(writer))
+        except BaseException:
+            # A trail that is open in part would be gone on with from nowhere at the next call.
+            self._close()
+            raise
         return writer
 
     def _open_trail(self, signer: Signer, *, key_lost: bool) -> TrailWriter:
@@ -421,7 +427,7 @@ class PositionPage:
 def read_position(folder: str) -> Position | None:
     """Return how far the trail tells of the journal; None where nothing tells."""
     try:
-        with open(os.path.join(folder, POSITION_FILE), "rb") as file:
+        with open(os.path.join(folder, POSITION_FILE), "rb", opener=plain_file) as file:
             raw = file.read(_CURSOR.size + 4)
     except FileNotFoundError:
         return None

@@ -14,6 +14,7 @@ from __future__ import annotations
 import mmap
 import os
 import secrets
+import stat
 import threading
 import weakref
 from struct import Struct
@@ -268,7 +269,10 @@ def open_ring(path: str) -> tuple[Ring, bytes]:
     FormatError
         It is not a ring, or of another release.
     """
-    size = os.path.getsize(path)
+    status = os.stat(path)
+    if not stat.S_ISREG(status.st_mode):
+        raise FormatError(f"audit ring {path}: is no file; find out who put it there, then move it away")
+    size = status.st_size
     if size < PAGE_SIZE:
         raise FormatError(f"audit ring {path}: must have at least {PAGE_SIZE} bytes, has {size}")
     pages = shared_page(path, size)

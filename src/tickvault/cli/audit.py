@@ -48,8 +48,15 @@ def audit(context: click.Context) -> None:
 @audit.command()
 @click.option("--head", "head_text", metavar="LINE|@FILE", help="A head that was kept elsewhere; @FILE reads it.")
 @click.option("--keys", "keys_file", metavar="FILE", help="Public keys that were kept elsewhere (signers.json).")
-@click.option("--objects", "with_objects", is_flag=True, help="Hold what has object lock against the trail as well.")
-@click.option("--everything", is_flag=True, help="With --objects: all buckets, also those without object lock.")
+@click.option(
+    "--objects",
+    "with_objects",
+    is_flag=True,
+    help="Hold versions under object lock, settings and identities against it.",
+)
+@click.option(
+    "--everything", is_flag=True, help="With --objects: the versions of all buckets, also those without object lock."
+)
 @vault_option
 @json_option
 def verify(
@@ -65,8 +72,9 @@ def verify(
 
     Finds a flipped bit, a record or block that was removed, added, changed or moved, and a signature that is not
     the trail's. A trail that was cut short, or replaced by an older copy of itself, is sound in itself: --head,
-    with a line that `audit head` printed and you kept elsewhere, finds that too. --objects compares every
-    object version with what the trail says was written.
+    with a line that `audit head` printed and you kept elsewhere, finds that too. --objects compares what is
+    stored with what the trail says was written: versions under object lock, settings of buckets, identities, policies
+    and keys; with --everything all versions.
 
     \b
     Examples:

@@ -53,7 +53,9 @@ def bucket(context: click.Context) -> None:
 @click.option(
     "--encryption", type=click.Choice(["aes-256-gcm", "sm4-gcm"]), help="Encrypt new versions at rest with this suite."
 )
-@click.option("--key", "key_id", metavar="ID", help="The key for --encryption; the vault's own by default.")
+@click.option(
+    "--key", "key_id", metavar="ID", help="A key of yours for --encryption (S3's aws:kms); else the vault's own."
+)
 @vault_option
 @json_option
 def create(

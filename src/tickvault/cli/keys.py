@@ -1,11 +1,12 @@
 """`tickvault keys`: the keys that data keys are wrapped with.
 
 Invariants: no secret is an argument, read from the environment, or printed; a key that a locked version needs is not
-destroyed; every change is in the vault's audit trail.
+destroyed, and none without a yes; every change is in the vault's audit trail.
 """
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -140,37 +141,46 @@ def enable(*, key_id: str, vault_dir: str, as_json: bool) -> None:
 @keys.command()
 @click.argument("key_id", metavar="ID")
 @click.option("--dry-run", is_flag=True, help="Only say which versions would become unreadable.")
+@click.option("--yes", is_flag=True, help="Do not ask; a script must give it.")
 @vault_option
 @json_option
-def destroy(*, key_id: str, dry_run: bool, vault_dir: str, as_json: bool) -> None:
+def destroy(*, key_id: str, dry_run: bool, yes: bool, vault_dir: str, as_json: bool) -> None:
     """Destroy a key, and with it what it encrypts.
 
-    Nothing that it encrypts can ever be read again. Refused, with exit status 6, while a version under a retention
-    or a legal hold needs the key. The versions stay in listings and can be deleted. Copies of the keyring file that
-    were made before still hold the key.
+    Nothing that it encrypts can ever be read again, so the command asks first. Refused, with exit status 6, while a
+    version under a retention or a legal hold needs the key. The versions stay in listings and can be deleted. Copies of
+    the keyring file that were made before still hold the key.
 
     \b
     Examples:
       tickvault keys destroy desk-7 --dry-run
       tickvault keys destroy desk-7
+      tickvault keys destroy desk-7 --yes
     """
     from tickvault.objects.encryption.key_uses import destroy_key, uses_of_key
 
     with open_vault(vault_dir) as vault, terminal.Progress("look at encrypted versions") as progress:
-        if dry_run:
+        if dry_run or not yes:
             found = vault.store.keys.describe(key_id)
             uses = uses_of_key(vault.store, key_id, progress=progress)
-        else:
+        if not dry_run:
+            if not yes and not uses.locked:  # what is locked is refused, whatever the answer
+                progress.wipe()
+                terminal.confirm(
+                    f"{terminal.count(uses.versions, 'version')} will be unreadable for good. Destroy key {key_id}?",
+                    otherwise="look with --dry-run, then give --yes",
+                )
             found, uses = destroy_key(vault.store, key_id, progress=progress)
     if as_json:
         terminal.answer_json(key_record(found) | _uses_record(uses) | {"destroyed": not dry_run})
     will = "would become" if dry_run else "became"
+    named = "names" if uses.buckets == 1 else "name"
     terminal.say(
         f"{'nothing was destroyed' if dry_run else f'destroyed key {key_id}'}; "
         f"{terminal.count(uses.versions, 'version')} {will} unreadable"
         + (f", {uses.locked} of them locked: the key cannot be destroyed" if uses.locked else "")
         + (f"; {terminal.count(uses.uploads, 'upload')} in progress" if uses.uploads else "")
-        + (f"; {terminal.count(uses.buckets, 'bucket')} still name(s) it for new versions" if uses.buckets else "")
+        + (f"; {terminal.count(uses.buckets, 'bucket')} still {named} it for new versions" if uses.buckets else "")
     )
 
 
@@ -240,9 +250,10 @@ def protect(*, passphrase_file: str | None, key_file: str | None, vault_dir: str
     variable = KEY_FILE_VARIABLE if passphrase_file is None else PASSPHRASE_FILE_VARIABLE
     with open_vault(vault_dir) as vault:
         vault.store.keys.protect(protection)
+    # Whatever opens the vault later may stand in another folder.
+    file = os.path.abspath(passphrase_file or key_file or "")
     if as_json:
-        terminal.answer_json({"protection": protection.kind, "variable": variable})
-    file = passphrase_file or key_file
+        terminal.answer_json({"protection": protection.kind, "variable": variable, "file": file})
     terminal.say(
         f"sealed the keyring with {file}; set {variable}={file} for whatever opens {vault_dir} from now on. A key file "
         "that the vault made itself (security/keyring.key) opens older copies of the keyring only; delete it"
@@ -278,4 +289,5 @@ def _told(found: KeyDescription, what: str, as_json: bool) -> None:
     if as_json:
         terminal.answer_json(key_record(found))
     version = f", version {found.current_version}" if found.current_version else ""
-    terminal.say(f"{what} key {found.key_id} ({found.suite}{version}); it is {found.state}")
+    state = "" if found.state == what else f"; it is {found.state}"
+    terminal.say(f"{what} key {found.key_id} ({found.suite}{version}){state}")

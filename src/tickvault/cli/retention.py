@@ -15,11 +15,20 @@ import click
 
 from tickvault.cli import terminal
 from tickvault.errors import InvalidInputError
-from tickvault.objects.lock.retention import MODES, PRESETS, BucketLock, bucket_lock, until_ns_of
+from tickvault.objects.lock.retention import (
+    MODES,
+    PRESETS,
+    UNTIL_NS_MAX,
+    BucketLock,
+    bucket_lock,
+    time_text,
+    until_ns_of,
+)
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 _DATE = re.compile(r"\d{4}-\d\d-\d\d")
+_LATE = re.compile(r"(?:22(?:6[3-9]|[7-9]\d)|2[3-9]\d\d|[3-9]\d{3})-\d\d-\d\d")
 _PERIOD = re.compile(r"(\w+):(\d{1,9})")
 
 
@@ -43,6 +52,8 @@ def parse_until(text: str, option: str) -> int:
     InvalidInputError
         The text is no date and no time with a time zone, or lies beyond 2262.
     """
+    if _LATE.match(text):
+        raise InvalidInputError(f"{option} {text!r} lies beyond {time_text(UNTIL_NS_MAX)}, where int64 nanoseconds end")
     try:
         if _DATE.fullmatch(text):
             day = date.fromisoformat(text)

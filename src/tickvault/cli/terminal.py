@@ -17,6 +17,8 @@ from typing import Any, TextIO
 
 import click
 
+from tickvault.errors import InvalidInputError
+
 _REDRAW_SECONDS = 0.1
 _BAR_WIDTH = 24
 _RATE_AFTER_SECONDS = 0.5
@@ -31,6 +33,28 @@ def say(words: str) -> None:
 def interject(words: str) -> None:
     """Print words for a person on stderr, in place of a bar that may be drawn there."""
     click.echo(("\r\x1b[2K" if sys.stderr.isatty() else "") + words, err=True)
+
+
+def confirm(question: str, *, otherwise: str) -> None:
+    """Ask the person at the terminal before what cannot be taken back; end the command unless the answer is yes.
+
+    Parameters
+    ----------
+    otherwise : str
+        What a script has to do, which nobody can be asked for.
+
+    Raises
+    ------
+    InvalidInputError
+        Nobody is at a terminal.
+    """
+    if not sys.stdin.isatty():
+        raise InvalidInputError(f"this cannot be taken back, and nobody can be asked without a terminal; {otherwise}")
+    try:
+        click.confirm(printable(question), abort=True, err=True)
+    except click.Abort:
+        say("nothing was done")
+        raise
 
 
 def fail(sentence: str) -> None:

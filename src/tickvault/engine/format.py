@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 
 from tickvault.engine.index import LMDB_VERSION
 from tickvault.errors import FormatError, NotFoundError, StorageError
-from tickvault.seam.disk import storage_error
+from tickvault.seam.disk import plain_file, storage_error
 
 FORMAT_VERSION = 2
 """1: records of objects, versions, buckets and uploads. 2: also of locks, documents and attributions; an older release,
@@ -43,7 +43,7 @@ def read_format(folder: str) -> VaultFormat | None:
     """
     path = os.path.join(folder, FORMAT_FILE)
     try:
-        with open(path, encoding="utf-8") as file:
+        with open(path, encoding="utf-8", opener=plain_file) as file:
             raw = json.load(file)
         version = int(raw["format"])
         if version > FORMAT_VERSION:

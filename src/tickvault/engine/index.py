@@ -21,7 +21,7 @@ import lmdb
 import msgpack
 
 from tickvault.errors import BusyError, DiskFullError, IntegrityError, StorageError, TickVaultError
-from tickvault.seam.disk import storage_error
+from tickvault.seam.disk import plain_file, storage_error
 
 #: LMDB 0.9.36 inside py-lmdb 3. Its LMDB 1.0.2 (interface 1) would take keys of 1,978 bytes, but readers beside writers
 #: see pages that are being reused ("Located page was wrong type", once in some 200,000 reads beside four writers), with
@@ -169,7 +169,7 @@ def _fill_lock_file(path: str) -> None:
     """Write the file of reader slots in full, so that a slot can be taken on a full disk: as a hole, its page fault
     would kill the process. Only before LMDB opens it: closing any descriptor of it drops LMDB's locks.
     """
-    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    fd = plain_file(path, os.O_RDWR | os.O_CREAT)
     try:
         if os.fstat(fd).st_blocks * 512 < _LOCK_FILE_SIZE:
             os.pwrite(fd, bytes(_LOCK_FILE_SIZE), 0)
@@ -249,7 +249,7 @@ def cut_off(path: str) -> bool:
     last page, transaction; the state of the later transaction counts.
     """
     try:
-        with open(os.path.join(path, "data.mdb"), "rb") as file:
+        with open(os.path.join(path, "data.mdb"), "rb", opener=plain_file) as file:
             head = file.read(2 * _LMDB_PAGE)
             size = os.fstat(file.fileno()).st_size
     except FileNotFoundError:

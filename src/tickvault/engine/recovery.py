@@ -24,7 +24,7 @@ from tickvault.engine.record import ALIGNMENT, HEADER_SIZE
 from tickvault.engine.replay import RECORD_DAMAGE, Damage, Position, Walk, apply_record, sound_records
 from tickvault.engine.segments import SEGMENT_HEADER_SIZE
 from tickvault.errors import IntegrityError
-from tickvault.seam.disk import SyncError
+from tickvault.seam.disk import SyncError, plain_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -50,7 +50,7 @@ class RecoveryReport:
 def read_identity(folder: str) -> dict[str, object]:
     """Return what was noted of the environments' files; empty if nothing was."""
     try:
-        with open(os.path.join(folder, IDENTITY_FILE), encoding="utf-8") as file:
+        with open(os.path.join(folder, IDENTITY_FILE), encoding="utf-8", opener=plain_file) as file:
             found = json.load(file)
             return found if isinstance(found, dict) else {}
     except (OSError, ValueError):
@@ -179,7 +179,7 @@ def _matches(engine: Engine, identity: dict[str, object], name: str, path: str) 
 def noted_damage(engine: Engine) -> list[str]:
     """Return what earlier recoveries found damaged and went around: nothing else would tell of it any more."""
     try:
-        with open(os.path.join(engine.path, DAMAGE_FILE), encoding="utf-8") as file:
+        with open(os.path.join(engine.path, DAMAGE_FILE), encoding="utf-8", opener=plain_file) as file:
             return [line.rstrip("\n") for line in file]
     except FileNotFoundError:
         return []

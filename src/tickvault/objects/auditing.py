@@ -1,7 +1,7 @@
 """What a record of the journal says, in the words of the audit trail: S3's names of actions.
 
 Invariants: every kind of record is described or known to say nothing by itself; no body, no secret and no document of
-the vault (identities, keys) is copied into the trail, only their names.
+the vault (identities, keys) is copied into the trail, only their names and what proves them.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from tickvault.objects import entries
 from tickvault.objects.entries import (
     AUX_VERSIONED,
     CLOCK_DOCUMENT,
+    KEYRING_DOCUMENT,
     META,
     META_LOCK,
     REMOVE_BYPASS,
@@ -76,7 +77,7 @@ def _put(record: Record, key: str) -> Described:
         if flags & META_LOCK:
             detail.update(lock_detail(ObjectLock.of(extras["lk"])))
         detail["described"] = description_digest(
-            extras.get("ct"), extras.get("md", {}), extras.get("cs", {}), extras.get("ck")
+            extras.get("ct"), extras.get("md", {}), extras.get("cs", {}), extras.get("ck"), extras.get("sc", {})
         )
         if "sh" in extras:
             detail["sha256"] = extras["sh"].hex()
@@ -84,10 +85,18 @@ def _put(record: Record, key: str) -> Described:
 
 
 def description_digest(
-    content_type: str | None, metadata: Mapping[str, str], checksums: Mapping[str, str], checksum_type: str | None
+    content_type: str | None,
+    metadata: Mapping[str, str],
+    checksums: Mapping[str, str],
+    checksum_type: str | None,
+    sealed_checksums: Mapping[str, bytes],
 ) -> str:
-    """Return a digest of what a version was written with beside its body and can never change: 32 hex digits."""
-    told = [content_type or "", sorted(metadata.items()), sorted(checksums.items()), checksum_type or ""]
+    """Return a digest of what a version was written with beside its body and can never change: 32 hex digits.
+
+    Of checksums that are stored sealed it takes what is stored: it tells nothing of the plaintext, and needs no key.
+    """
+    stored = {name: value.hex() for name, value in sealed_checksums.items()} if sealed_checksums else checksums
+    told = [content_type or "", sorted(metadata.items()), sorted(stored.items()), checksum_type or ""]
     return hashlib.sha256(json.dumps(told).encode()).hexdigest()[:32]
 
 
@@ -137,20 +146,30 @@ def _bucket(record: Record, name: str) -> Described:
         detail["object_lock"] = bucket_lock_words(lock)
     if documents:
         detail["settings"] = " ".join(sorted(documents))
+    detail["proof"] = proof_of(record.meta)
     # It was made in the commit that gave it its number.
     made = data["t"] == record.time_ns
     return Described("CreateBucket" if made else "PutBucketSettings", record.bucket_id, "", "", 0, detail, name)
 
 
+def proof_of(meta: bytes) -> str:
+    """Return what proves settings or a document, as they are stored: 32 hex digits of their SHA-256."""
+    return hashlib.sha256(meta).hexdigest()[:32]
+
+
 def _document(record: Record, name: str) -> Described:
     data = entries.unpack(record.meta)
+    proof = {} if data is None else {"proof": proof_of(record.meta)}
     if name != CLOCK_DOCUMENT:
+        if name == KEYRING_DOCUMENT and data is not None:
+            told = {"key_id": data["key"], "state": data.get("state", ""), "version": str(data.get("version", ""))}
+            return Described(data["action"], 0, name, detail=proof | {key: text for key, text in told.items() if text})
         verb = "Put" if data is not None else "Delete"
         room, _, rest = name.partition("/")
         # ``iam/user/alice`` is a user, ``iam/service-account/feed`` a service account.
         kind = rest.partition("/")[0] if room == "iam" and "/" in rest else "document"
-        return Described(f"{verb}{kind.title().replace('-', '')}", 0, name)
-    detail = {"trusted": time_text(data["t"]), "wall_offset_ns": str(data["o"]), "lag_ns": str(data["l"])}
+        return Described(f"{verb}{kind.title().replace('-', '')}", 0, name, detail=proof)
+    detail = proof | {"trusted": time_text(data["t"]), "wall_offset_ns": str(data["o"]), "lag_ns": str(data["l"])}
     if data["j"]:
         detail["jump_ns"] = str(data["j"])
     return Described("ClockSet" if data["j"] else "ClockMark", 0, name, detail=detail, system=True)

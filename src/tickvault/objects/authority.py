@@ -9,22 +9,25 @@ Invariants: rights are those of now, for every question; what is refused has cha
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Mapping
-from datetime import UTC, datetime
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from tickvault.audit.actor import Actor, process_actor
 from tickvault.audit.record import Category
 from tickvault.errors import AccessDeniedError, InvalidInputError
-from tickvault.objects.identities import Rights, open_identities, rights_by_arn, rights_of
+from tickvault.objects.bucket_rules import BucketRules
+from tickvault.objects.condition_keys import Values, moment_keys
+from tickvault.objects.identities import Rights, open_identities, rights_named
 from tickvault.objects.model import BucketInfo
-from tickvault.security.policy import AccessRequest, Policy, parse_policy
+from tickvault.security.policy import AccessRequest
 
 if TYPE_CHECKING:
     from tickvault.objects.store import ObjectStore
 
 SERVICE = "arn:aws:s3:::*"
+
+#: Given the keys that policies read, in lower case, and an action: what conditions see.
+KeysOf = Callable[[frozenset[str], str], Mapping[str, Values]]
 
 
 class Authority:
@@ -52,6 +55,7 @@ class Authority:
         self._identities = open_identities(store)
         self._identity = identity
         self._session_token = session_token
+        self._rules = BucketRules()
         rights = self.rights()
         own = process_actor()
         self.actor = Actor(own.door, rights.principal.arn, own.source)
@@ -59,21 +63,26 @@ class Authority:
 
     def rights(self) -> Rights:
         """Return what it may do now."""
-        if self._identity.startswith("arn:"):
-            return rights_by_arn(self._identities, self._identity)
-        return rights_of(self._identities.find(self._identity, self._session_token))
+        return rights_named(self._identities, self._identity, self._session_token)
 
-    def allows(self, action: str, resource: str, bucket: BucketInfo | None, context: Mapping[str, str]) -> str:
-        """Return an empty text if it may, else why not."""
+    def now_s(self) -> float:
+        """Return seconds since the epoch."""
+        return self._store.engine.clock.now_ns() / 1_000_000_000
+
+    def allows(self, action: str, resource: str, bucket: BucketInfo | None = None, keys: KeysOf | None = None) -> str:
+        """Return an empty text if it may, else why not.
+
+        Parameters
+        ----------
+        keys : callable, optional
+            Given the keys that policies read, in lower case, and the action, what conditions see.
+        """
         rights = self.rights()
-        policy = None if bucket is None else _bucket_policy(bucket)
-        now = datetime.fromtimestamp(self._store.engine.clock.now_ns() // 10**9, UTC)
-        keys = {
-            "aws:CurrentTime": now.strftime("%Y-%m-%dT%H:%M:%SZ"),
-            "aws:EpochTime": str(int(now.timestamp())),
-            **context,
-        }
-        decision = rights.policies.decide(AccessRequest(rights.principal, action, resource, keys), policy)
+        rules = None if bucket is None else self._rules.of(bucket)
+        policy = None if rules is None else rules.policy
+        reads = rights.keys_read if rules is None else rights.keys_read | rules.keys_read
+        context = moment_keys(self.now_s()) if keys is None else keys(reads, action)
+        decision = rights.policies.decide(AccessRequest(rights.principal, action, resource, context), policy)
         if decision.allowed:
             return ""
         where = f" in {decision.policy}" if decision.policy else ""
@@ -87,10 +96,10 @@ class Authority:
         bucket: BucketInfo | None = None,
         key: str = "",
         version_id: str | None = None,
-        context: Mapping[str, str] | None = None,
+        keys: KeysOf | None = None,
     ) -> None:
         """Raise `AccessDeniedError`, and have it in the audit trail, unless it may."""
-        why = self.allows(action, resource, bucket, context or {})
+        why = self.allows(action, resource, bucket, keys)
         if not why:
             return
         self._store.auditor.record(
@@ -114,19 +123,3 @@ def bucket_arn(name: str) -> str:
 def object_arn(bucket: str, key: str) -> str:
     """Return the ARN of an object."""
     return f"arn:aws:s3:::{bucket}/{key}"
-
-
-def _bucket_policy(info: BucketInfo) -> Policy | None:
-    text = info.documents.get("policy")
-    return _compiled(info.name, text) if isinstance(text, str) else None
-
-
-@functools.lru_cache(maxsize=256)
-def _compiled(name: str, text: str) -> Policy:
-    try:
-        return parse_policy(text, kind="bucket", for_bucket=name)
-    except InvalidInputError:
-        # It could have been one that denies.
-        deny = f'{{"Version": "2012-10-17", "Statement": [{{"Effect": "Deny", "Principal": "*", "Action": "*", \
-"Resource": ["arn:aws:s3:::{name}", "arn:aws:s3:::{name}/*"]}}]}}'
-        return parse_policy(deny, kind="bucket")

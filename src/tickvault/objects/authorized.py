@@ -8,15 +8,26 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tickvault.engine.attribution import calling
 from tickvault.errors import AccessDeniedError, TickVaultError
 from tickvault.objects.authority import Authority, bucket_arn, object_arn
 from tickvault.objects.bucket import Bucket
-from tickvault.objects.lock.retention import time_text
+from tickvault.objects.condition_keys import (
+    Keys,
+    Values,
+    copy_source_key,
+    lock_keys,
+    moment_keys,
+    requested_encryption_keys,
+    tag_keys,
+)
+from tickvault.objects.encryption.setting import EncryptionRequest
+from tickvault.objects.lock.retention import ObjectLock, until_ns_of
 from tickvault.objects.model import DeleteResult
+from tickvault.objects.put import ObjectWriter
 from tickvault.objects.state import BucketState
 
 if TYPE_CHECKING:
@@ -39,6 +50,8 @@ SETTINGS = {
     "tagging": "s3:PutBucketTagging",
 }
 _ROOT_ONLY = "tickvault:Unlisted"
+#: Entries of a listing that one decision is good for.
+_PAGE_COUNT = 1000
 
 
 def _versioned(action: str, version_action: str) -> Rule:
@@ -58,12 +71,25 @@ def _written(asked: Arguments) -> Iterable[str]:
         yield "s3:PutObjectRetention"
     if asked.get("legal_hold") or (lock is not None and lock.legal_hold):
         yield "s3:PutObjectLegalHold"
+    yield from _compared(asked)
+
+
+def _compared(asked: Arguments) -> Iterable[str]:
+    # Whether a condition on what is stored holds tells something of it.
+    if asked.get("if_match") is not None:
+        yield "s3:GetObject"
+
+
+def _completed(asked: Arguments) -> Iterable[str]:
+    yield "s3:PutObject"
+    yield from _compared(asked)
 
 
 def _deleted(asked: Arguments) -> Iterable[str]:
     yield "s3:DeleteObject" if asked.get("version_id") is None else "s3:DeleteObjectVersion"
     if asked.get("bypass_governance"):
         yield "s3:BypassGovernanceRetention"
+    yield from _compared(asked)
 
 
 def _retained(asked: Arguments) -> Iterable[str]:
@@ -73,6 +99,7 @@ def _retained(asked: Arguments) -> Iterable[str]:
 
 
 _READ = _versioned("s3:GetObject", "s3:GetObjectVersion")
+_READ_TAGS = _versioned("s3:GetObjectTagging", "s3:GetObjectVersionTagging")
 _PUT_PART = _plain("s3:PutObject")
 
 #: Verb about one object -> its rule.
@@ -87,7 +114,7 @@ ON_OBJECT: Mapping[str, Rule] = {
     "open_writer": _written,
     "delete": _deleted,
     "delete_operation": _deleted,
-    "get_tags": _versioned("s3:GetObjectTagging", "s3:GetObjectVersionTagging"),
+    "get_tags": _READ_TAGS,
     "set_tags": _versioned("s3:PutObjectTagging", "s3:PutObjectVersionTagging"),
     "set_headers": _plain("s3:PutObject"),
     "retain": _retained,
@@ -95,7 +122,7 @@ ON_OBJECT: Mapping[str, Rule] = {
     "create_upload": _written,
     "put_part": _PUT_PART,
     "open_part_writer": _PUT_PART,
-    "complete_upload": _PUT_PART,
+    "complete_upload": _completed,
     "abort_upload": _plain("s3:AbortMultipartUpload"),
     "upload_info": _plain("s3:ListMultipartUploadParts"),
     "list_parts_page": _plain("s3:ListMultipartUploadParts"),
@@ -133,10 +160,17 @@ class AuthorizedBucket(Bucket):
         """Raise unless every action is allowed on an object, or on the bucket for `key` None."""
         info = self.state.current(self.store)
         resource = bucket_arn(self.name) if key is None else object_arn(self.name, key)
-        context = _context(asked)
         version_id = asked.get("version_id")
+        question = _Asked(asked, self.authority, on_object=key is not None)
+        # What is stored is looked up by a handle that asks nobody.
+        plain = Bucket(self.store, self.state)
+        plain.embedded = False
+
+        def keys(reads: frozenset[str], action: str) -> Keys:
+            return Keys(question, reads, plain, key or "", version_id, action)
+
         for action in actions:
-            self.authority.check(action, resource, bucket=info, key=key or "", version_id=version_id, context=context)
+            self.authority.check(action, resource, bucket=info, key=key or "", version_id=version_id, keys=keys)
 
     def get_many(self, keys: Iterable[str]) -> list[Any]:
         """As `Bucket.get_many`; all of them may be read, or none is."""
@@ -176,15 +210,18 @@ class AuthorizedBucket(Bucket):
 
     def copy(self, key: str, dest_key: str, *, dest_bucket: Bucket | None = None, **options: Any) -> Any:
         """As `Bucket.copy`; the source is read and the destination written by the same identity."""
-        self.ask(_READ(options), key, options)
-        if options.get("tags") is None:
-            self.ask(
-                _versioned("s3:GetObjectTagging", "s3:GetObjectVersionTagging")(options), key, options
-            ) if self._is_tagged(key, options.get("version_id")) else None
+        read = {"version_id": options.get("version_id")}
+        self.ask(_READ(read), key, read)
+        tagged = options.get("tags") is None and self._is_tagged(key, options.get("version_id"))
+        if tagged:
+            self.ask(_READ_TAGS(read), key, read)
         target = dest_bucket or self
         if not isinstance(target, AuthorizedBucket):
             target = AuthorizedBucket(target.store, target.state, self.authority)
-        target.ask(_written(options), dest_key, {**options, "version_id": None})
+        written = {**options, "version_id": None, "copy_source": (self.name, key)}
+        target.ask(_written(written), dest_key, written)
+        if tagged:
+            target.ask(["s3:PutObjectTagging"], dest_key, written)
         with calling(self.authority.caller):
             return super().copy(key, dest_key, dest_bucket=target, **options)
 
@@ -192,29 +229,60 @@ class AuthorizedBucket(Bucket):
         return Bucket.head(self, key, version_id=version_id).tag_count > 0
 
 
-def _context(asked: Arguments) -> dict[str, str]:
-    """Return the condition keys that a verb's arguments give."""
-    keys: dict[str, str] = {}
-    for name, condition in (
-        ("prefix", "s3:prefix"),
-        ("delimiter", "s3:delimiter"),
-        ("limit", "s3:max-keys"),
-        ("version_id", "s3:VersionId"),
-        ("retention_mode", "s3:object-lock-mode"),
-        ("mode", "s3:object-lock-mode"),
-    ):
-        if asked.get(name) is not None:
-            keys[condition] = str(asked[name])
-    tags = asked.get("tags") or asked.get("tag_set") or {}
-    keys.update({f"s3:RequestObjectTag/{name}": str(value) for name, value in tags.items()})
-    until = asked.get("retain_until") or asked.get("until")
-    if isinstance(until, int):
-        keys["s3:object-lock-retain-until-date"] = time_text(until)
-    elif until is not None and hasattr(until, "strftime"):
-        keys["s3:object-lock-retain-until-date"] = until.strftime("%Y-%m-%dT%H:%M:%SZ")
-    if "legal_hold" in asked or "on" in asked:
-        keys["s3:object-lock-legal-hold"] = "ON" if asked.get("legal_hold") or asked.get("on") else "OFF"
-    return keys
+class _Asked:
+    """What a verb asks, by its arguments, as conditions see it."""
+
+    def __init__(self, asked: Arguments, authority: Authority, *, on_object: bool) -> None:
+        self._asked = asked
+        self._on_object = on_object
+        self.upload_id: str | None = asked.get("upload_id")
+        self.clock = authority.now_s
+
+    def common(self, reads: frozenset[str]) -> Mapping[str, Values]:
+        """Return its keys."""
+        asked, now_s = self._asked, self.clock()
+        keys = moment_keys(now_s)
+        if not self._on_object:
+            for name, key in (("prefix", "s3:prefix"), ("delimiter", "s3:delimiter"), ("limit", "s3:max-keys")):
+                if asked.get(name) is not None:
+                    keys[key] = str(asked[name])
+            return keys
+        tags = asked.get("tags") or asked.get("tag_set")
+        if tags:
+            keys.update(tag_keys({str(name): str(value) for name, value in tags.items()}))
+        keys.update(_asked_lock_keys(asked, now_s))
+        keys.update(requested_encryption_keys(EncryptionRequest.of(asked.get("encryption"))))
+        headers = {str(name).lower(): value for name, value in (asked.get("headers") or {}).items()}
+        for name in ("x-amz-acl", "x-amz-storage-class"):
+            if headers.get(name) is not None:
+                keys[f"s3:{name}"] = str(headers[name])
+        if "copy_source" in asked:
+            keys.update(copy_source_key(*asked["copy_source"]))
+            # As at S3, where one header says of both whether they are kept.
+            keys["s3:x-amz-metadata-directive"] = "COPY" if asked.get("metadata") is None else "REPLACE"
+        return keys
+
+
+def _asked_lock_keys(asked: Arguments, now_s: float) -> dict[str, Values]:
+    lock: ObjectLock | None = asked.get("lock")
+    if lock is not None:
+        return lock_keys(lock.retention_mode, lock.retain_until_ns or None, "ON" if lock.legal_hold else None, now_s)
+    until = asked.get("retain_until", asked.get("until"))
+    hold = None
+    if "on" in asked:
+        hold = "ON" if asked["on"] else "OFF"
+    elif asked.get("legal_hold"):
+        hold = "ON"
+    mode = asked.get("retention_mode", asked.get("mode"))
+    return lock_keys(mode, None if until is None else until_ns_of(until), hold, now_s)
+
+
+def _asking_on(found: Iterator[Any], ask: Callable[[], None]) -> Iterator[Any]:
+    """Iterate over a listing, asking again with every page."""
+    for number, one in enumerate(found):
+        if number and number % _PAGE_COUNT == 0:
+            ask()
+        yield one
 
 
 def _asking(name: str, rule: Rule, *, on_object: bool) -> Callable[..., Any]:
@@ -224,9 +292,20 @@ def _asking(name: str, rule: Rule, *, on_object: bool) -> Callable[..., Any]:
     @functools.wraps(plain)
     def verb(self: AuthorizedBucket, *args: Any, **kwargs: Any) -> Any:
         asked = signature.bind(self, *args, **kwargs).arguments
-        self.ask(rule(asked), asked["key"] if on_object else None, asked)
+        key = asked["key"] if on_object else None
+
+        def ask() -> None:
+            self.ask(rule(asked), key, asked)
+
+        ask()
         with calling(self.authority.caller):
-            return plain(self, *args, **kwargs)
+            found = plain(self, *args, **kwargs)
+        # What goes on after this is asked about again: rights are those of now.
+        if isinstance(found, ObjectWriter):
+            found.may_commit = ask
+        elif isinstance(found, Iterator):
+            return _asking_on(found, ask)
+        return found
 
     return verb
 

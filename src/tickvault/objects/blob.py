@@ -15,6 +15,7 @@ from tickvault.objects.model import ObjectInfo
 
 if TYPE_CHECKING:
     from tickvault.objects.bucket import Bucket
+    from tickvault.objects.get import ObjectReader
 
 U8 = np.dtype(np.uint8)
 
@@ -32,8 +33,8 @@ class Blob(np.ndarray[Any, np.dtype[np.uint8]]):
     """
 
     __slots__ = ("_source",)
-    _source: ObjectInfo | tuple[Bucket, bytes, bytes]
-    """The info, or what it is made from when it is asked for: bucket, key and index entry."""
+    _source: ObjectInfo | ObjectReader | tuple[Bucket, bytes, bytes]
+    """The info, or what it is made from when it is asked for: the reader, or bucket, key and index entry."""
 
     if TYPE_CHECKING:
         # numpy's stubs say so only from Python 3.12 on; `memoryview(blob)` and `bytes(blob)` are part of the contract.
@@ -44,11 +45,16 @@ class Blob(np.ndarray[Any, np.dtype[np.uint8]]):
         """What is known of the object version these bytes are from."""
         if getattr(self, "_source", None) is None:
             raise InvalidInputError("this array was derived from a blob; ask the blob that was read for its info")
-        if not isinstance(self._source, ObjectInfo):
+        source = self._source
+        if isinstance(source, ObjectInfo):
+            return source
+        if isinstance(source, tuple):
             from tickvault.objects.get import info_of_source
 
-            self._source = info_of_source(*self._source)
-        return self._source
+            self._source = info = info_of_source(*source)
+        else:
+            self._source = info = source.info
+        return info
 
     def __eq__(self, other: object) -> bool:
         """Compare bytes."""

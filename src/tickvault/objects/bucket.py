@@ -16,6 +16,7 @@ from tickvault.engine.commit import Operation, Transaction
 from tickvault.errors import InvalidInputError, TickVaultError
 from tickvault.objects import attributes, copying, delete, entries, get, get_many, listing, multipart, names, put
 from tickvault.objects.blob import Blob
+from tickvault.objects.encryption.customer_key import check_key
 from tickvault.objects.encryption.key_uses import Progress, check_setting
 from tickvault.objects.encryption.rewrapping import RewrapReport, rewrap
 from tickvault.objects.encryption.setting import ENCRYPTION_DOCUMENT
@@ -314,9 +315,22 @@ class Bucket:
         """Return a reader if looking the version up cannot wait for the disk, else None: for event loops."""
         return get.read_resident(self, key, version_id, customer_key)
 
-    def head(self, key: str, *, version_id: str | None = None) -> ObjectInfo:
-        """Return what is known of an object."""
+    def head(self, key: str, *, version_id: str | None = None, customer_key: bytes | None = None) -> ObjectInfo:
+        """Return what is known of an object.
+
+        Checksums of what is encrypted under a key of its own, or a customer's, are sealed: without that key they are
+        not among it. A door opens them itself, where it is asked for them and may wait (`get.with_checksums`).
+
+        Raises
+        ------
+        AccessDeniedError, CustomerKeyError
+            `customer_key` is not the one it was written with, or it was written without one.
+        """
         found = get.head(self, key, version_id)
+        if customer_key is not None:
+            check_key(customer_key, b"" if found.encryption is None else found.encryption.customer_check)
+        if found.sealed_checksums and self.embedded:
+            found = get.with_checksums(self, found, customer_key)
         if self.embedded and self.state.audits_reads(self.store):
             self._audit_read("HeadObject", key, version_id, 0)
         return found
@@ -558,9 +572,17 @@ class Bucket:
         """Return a writer that streams one part."""
         return multipart.open_part_writer(self, key, upload_id, part_number, size_hint, checksums, customer_key)
 
-    def list_parts_page(self, key: str, upload_id: str, *, part_number_marker: int = 0, limit: int = 1000) -> PartPage:
-        """Return one page of parts, by number."""
-        return multipart.list_parts_page(self, key, upload_id, part_number_marker, limit)
+    def list_parts_page(
+        self,
+        key: str,
+        upload_id: str,
+        *,
+        part_number_marker: int = 0,
+        limit: int = 1000,
+        customer_key: bytes | None = None,
+    ) -> PartPage:
+        """Return one page of parts, by number; with their checksums, where the upload's key is at hand."""
+        return multipart.list_parts_page(self, key, upload_id, part_number_marker, limit, customer_key)
 
     def complete_upload(
         self,
@@ -572,8 +594,12 @@ class Bucket:
         checksum_type: str | None = None,
         if_match: str | None = None,
         if_none_match: str | None = None,
+        customer_key: bytes | None = None,
     ) -> ObjectInfo:
-        """Make an object of parts (number, etag), in ascending order, without copying them."""
+        """Make an object of parts (number, etag), in ascending order, without copying them.
+
+        `customer_key` is needed for `checksums` only, which are kept under it.
+        """
         return multipart.complete_upload(
             self,
             key,
@@ -583,6 +609,7 @@ class Bucket:
             checksum_type=checksum_type,
             if_match=if_match,
             if_none_match=if_none_match,
+            customer_key=customer_key,
         )
 
     def abort_upload(self, key: str, upload_id: str) -> None:
@@ -667,11 +694,16 @@ class Bucket:
 
     def set_document(self, name: str, value: Any | None) -> BucketInfo:
         """Store a settings document whole; None removes it."""
+        settings = {name: value}
+        if name == "policy":
+            from tickvault.objects.bucket_rules import PRINCIPALS_DOCUMENT, named_principals
+
+            # Whom it names, as they are now: one made later under such a name is another.
+            settings[PRINCIPALS_DOCUMENT] = None if value is None else named_principals(self.store, self.name, value)
 
         def change(info: BucketInfo) -> BucketInfo:
-            documents = {key: kept for key, kept in info.documents.items() if key != name}
-            if value is not None:
-                documents[name] = value
+            documents = {key: kept for key, kept in info.documents.items() if key not in settings}
+            documents.update((key, given) for key, given in settings.items() if given is not None)
             return replace(info, documents=documents)
 
         return self._change(change)

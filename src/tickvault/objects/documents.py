@@ -9,7 +9,7 @@ so; one whose record is damaged is an error to read, never an older one.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from tickvault.engine.commit import Operation, Transaction
@@ -44,6 +44,12 @@ class VaultDocuments:
         with self._engine.snapshot() as snapshot:
             found = [_decoded(key, raw) for key, raw in snapshot.scan(start, prefix_end(start))]
         return [document for document in found if document is not None]
+
+    def names(self) -> Iterator[str]:
+        """Iterate over the names of all documents, in order, also of damaged ones."""
+        with self._engine.snapshot() as snapshot:
+            found = [key[1:].decode() for key, _ in snapshot.scan(b"S", prefix_end(b"S"))]
+        yield from found
 
     def put(self, name: str, data: Mapping[str, Any], *, expect: int | None = None) -> int:
         """Write a document and return its revision; raises `ConflictError` unless it has the expected one."""

@@ -109,6 +109,8 @@ META_ENCRYPTED = 4
 META_KNOWN = META_EXTENTS | META_LOCK | META_ENCRYPTED
 #: The document that holds the mark of the compliance clock (`objects.lock.clock`).
 CLOCK_DOCUMENT = "lock/clock"
+#: The document that holds which keyring the vault has, and what was done to its keys last (`objects.encryption`).
+KEYRING_DOCUMENT = "keyring/state"
 #: Index key of the last change of any document.
 DOCUMENTS_KEY = b"Rdocuments"
 
@@ -308,8 +310,9 @@ class PutMeta(NamedTuple):
     size: int
     extents: tuple[Extent, ...] = ()
     extras: Mapping[str, Any] = {}
-    """``ct`` content type, ``md`` metadata, ``hd`` headers, ``cs`` checksums, ``ck`` checksum type, ``ps`` part
-    sizes, ``tg`` tags, ``nr`` part number, ``up`` sequence of the upload, ``lk`` lock, ``en`` encryption."""
+    """``ct`` content type, ``md`` metadata, ``hd`` headers, ``cs`` checksums, or ``sc`` sealed ones, ``ck`` checksum
+    type, ``ps`` part sizes, ``tg`` tags, ``nr`` part number, ``up`` sequence of the upload, ``lk`` lock, ``en``
+    encryption, ``sh`` SHA-256 of a body that is proven by it."""
 
 
 def encode_put_meta(

@@ -18,7 +18,7 @@ from tickvault.engine.bodies import Extent, verified_extent
 from tickvault.engine.index import Reader
 from tickvault.engine.record import FRAME_SIZE
 from tickvault.engine.segments import SegmentGoneError, Segments
-from tickvault.errors import AccessDeniedError, IntegrityError, InvalidInputError
+from tickvault.errors import AccessDeniedError, IntegrityError, InvalidInputError, TickVaultError
 from tickvault.objects import entries, names
 from tickvault.objects.blob import U8, Blob
 from tickvault.objects.encryption.customer_key import check_key
@@ -144,15 +144,16 @@ def info_of_source(bucket: Bucket, key: bytes, value: bytes) -> ObjectInfo:
         record, _ = read_record(engine.segments, entry, key, bucket.bucket_id)
     except SegmentGoneError:
         # Moved since: what is known of that version under its id, if it is still there.
-        return head(bucket, key.decode(), entries.version_id_of(entry.sequence, entry.flags))
+        return with_checksums(bucket, head(bucket, key.decode(), entries.version_id_of(entry.sequence, entry.flags)))
     with engine.snapshot() as snapshot:
-        return info_of_record(snapshot, entry, record.meta, bucket.bucket_id, key, is_latest=True)
+        info = info_of_record(snapshot, entry, record.meta, bucket.bucket_id, key, is_latest=True)
+    return with_checksums(bucket, info)
 
 
 class ObjectReader:
     """One version of an object, looked up once; its bytes stay readable while this is held."""
 
-    __slots__ = ("_body", "_extents", "_sealed", "_segments", "info")
+    __slots__ = ("_body", "_extents", "_info", "_sealed", "_segments")
 
     def __init__(
         self,
@@ -165,7 +166,7 @@ class ObjectReader:
         self._segments = segments
         self._body = body
         self._sealed = sealed
-        self.info = info
+        self._info = info
         self._extents: tuple[tuple[int, Extent, memoryview], ...] = ()
         if extents:
             at = 0
@@ -179,18 +180,27 @@ class ObjectReader:
                 at += extent.length
             self._extents = tuple(found)
 
+    @property
+    def info(self) -> ObjectInfo:
+        """What is known of the version."""
+        info = self._info
+        if info.sealed_checksums and not info.checksums and self._sealed is not None:
+            # Not before somebody asks: most reads do not.
+            self._info = info = info._replace(checksums=self._sealed.checksums(info.sealed_checksums))
+        return info
+
     def _verified(self, view: memoryview, extent: Extent, start: int, end: int) -> memoryview:
         try:
             return verified_extent(view, extent, start, end)
         except IntegrityError as error:
-            raise IntegrityError(f"object {self.info.key!r} is damaged: {error}") from None
+            raise IntegrityError(f"object {self._info.key!r} is damaged: {error}") from None
 
     def resident(self, start: int = 0, end: int | None = None) -> bool:
         """Return whether the bytes of a range are in memory, so that reading them cannot wait for the disk.
 
         Of an encrypted object: and whether opening them takes no longer than an event loop may wait.
         """
-        start, stop = clamp(start, end, self.info.size)
+        start, stop = clamp(start, end, self._info.size)
         sealed = self._sealed
         if sealed is None:
             return self._stored_resident(start, stop)
@@ -220,7 +230,7 @@ class ObjectReader:
         IntegrityError
             A frame is damaged; what was yielded before is sound.
         """
-        start, stop = clamp(start, end, self.info.size)
+        start, stop = clamp(start, end, self._info.size)
         if self._sealed is not None:
             with self._named():
                 yield from self._sealed.pieces(self._stored_bytes, start, stop, chunk_size)
@@ -242,7 +252,7 @@ class ObjectReader:
 
     def bytes(self, start: int = 0, end: int | None = None) -> memoryview:
         """Return one verified view of a range: zero-copy when it lies in one extent, else copied together."""
-        start, stop = clamp(start, end, self.info.size)
+        start, stop = clamp(start, end, self._info.size)
         if self._sealed is None:
             return self._stored_bytes(start, stop)
         with self._named():
@@ -254,7 +264,7 @@ class ObjectReader:
         try:
             yield
         except IntegrityError as error:
-            named = f"object {self.info.key!r}"
+            named = f"object {self._info.key!r}"
             raise IntegrityError(str(error) if str(error).startswith(named) else f"{named}: {error}") from None
 
     def _stored_bytes(self, start: int, stop: int) -> memoryview:
@@ -269,7 +279,7 @@ class ObjectReader:
         """Return a verified blob of a range."""
         data = self.bytes(start, end)
         blob: Blob = _new(Blob, len(data), U8, data, 0)
-        blob._source = self.info
+        blob._source = self if self._sealed is not None and self._info.sealed_checksums else self._info
         return blob
 
 
@@ -430,10 +440,39 @@ def _found(bucket: Bucket, snapshot: Reader, key: bytes, entry: Entry, *, is_lat
 
 
 def head(bucket: Bucket, key: str, version_id: str | None) -> ObjectInfo:
-    """Return what is known of a version, without reading its body where that is separate, and without its key."""
+    """Return what is known of a version, without reading its body where that is separate, and without its key.
+
+    So its checksums are not opened where they are sealed; see `with_checksums`.
+    """
     raw_key = names.encode_key(key)
     if version_id is None:
         reader = _read_simple(bucket, raw_key, key)
         if reader is not None:
             return reader.info
     return retrying(lambda: _find(bucket, raw_key, version_id).info, key)
+
+
+def with_checksums(bucket: Bucket, info: ObjectInfo, customer_key: bytes | None = None) -> ObjectInfo:
+    """Return the info of a version with its sealed checksums opened; as it is, where that cannot be done.
+
+    May wait for a key service.  A key that is disabled, destroyed, not there or not given is no error: the rest of
+    what is known of the version stays true.
+    """
+    if not info.sealed_checksums or info.checksums or info.encryption is None:
+        return info
+    if info.encryption.mode != "customer":
+        customer_key = None
+    elif customer_key is None:
+        return info
+    raw_key = names.encode_key(info.key)
+
+    def attempt() -> ObjectInfo:
+        found = _find(bucket, raw_key, info.version_id)
+        if found.sequence != info.sequence:
+            return info  # a null version that was replaced meanwhile
+        return info._replace(checksums=found.reader(bucket, raw_key, customer_key).info.checksums)
+
+    try:
+        return retrying(attempt, info.key)
+    except TickVaultError:
+        return info

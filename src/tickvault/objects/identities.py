@@ -18,18 +18,21 @@ from tickvault.security.credentials import Credentials
 from tickvault.security.identity import (
     Credential,
     CredentialRefusedError,
-    FileSealer,
     Identities,
     Limits,
     NamedPolicy,
     PolicyTexts,
     Refusal,
+    Role,
     Secret,
     TrustRequest,
+    VaultSealer,
+    anything_sealed,
     effective,
     names,
 )
 from tickvault.security.identity import Principal as IdentityPrincipal
+from tickvault.security.identity.names import ACCESS_KEY_ID_LENGTH
 from tickvault.security.identity.reading import Reading
 from tickvault.security.policy import (
     ANONYMOUS,
@@ -51,25 +54,6 @@ _COMPILED_MAX = 1024
 _KINDS: dict[str, PolicyKind] = {"identity": "identity", "session": "session", "trust": "trust"}
 
 
-class _VaultSealer:
-    """The sealer of a vault, opened when the first secret is sealed or unsealed."""
-
-    def __init__(self, path: str) -> None:
-        self._path = path
-        self._sealer: FileSealer | None = None
-
-    def seal(self, plaintext: bytes, binding: bytes) -> bytes:
-        return self._opened().seal(plaintext, binding)
-
-    def unseal(self, blob: bytes, binding: bytes) -> bytes:
-        return self._opened().unseal(blob, binding)
-
-    def _opened(self) -> FileSealer:
-        if self._sealer is None:
-            self._sealer = FileSealer.open(self._path)
-        return self._sealer
-
-
 def open_identities(store: ObjectStore, *, root: Credentials | None = None, limits: Limits | None = None) -> Identities:
     """Return the identities of a vault.
 
@@ -83,8 +67,8 @@ def open_identities(store: ObjectStore, *, root: Credentials | None = None, limi
     """
     return Identities(
         store.documents,
-        _VaultSealer(store.path),
-        lambda text, kind: parse_policy(text, kind=_KINDS[kind]),
+        VaultSealer(store.path, lambda: anything_sealed(store.documents)),
+        lambda text, kind: parse_policy(text, kind=_KINDS[kind]).identities,
         vault_id=store.engine.vault_id.hex(),
         root=root,
         limits=limits,
@@ -142,12 +126,37 @@ def rights_of(credential: Credential) -> Rights:
     return Rights(principal, PolicySet.service_account(held, parent, own or None), keys)
 
 
+def trust_of(role: Role) -> Policy:
+    """Return a role's trust policy, which trusts those who had the names in it when it was written."""
+    return parse_policy(role.trust_policy, kind="trust", principal_ids=role.trusted)
+
+
 def decide_trust(request: TrustRequest) -> bool:
     """Decide whether somebody may assume a role: its trust policy and their own policies together."""
     rights = rights_of(request.caller)
-    trust = parse_policy(request.trust_policy, kind="trust")
+    trust = trust_of(request.role)
     asked = AccessRequest(rights.principal, request.action, request.resource, request.context)
     return rights.policies.decide_role(asked, trust).allowed
+
+
+def rights_named(identities: Identities, identity: str, session_token: str | None = None) -> Rights:
+    """Return what somebody may do who is named as people name them: an access key, an ARN or ``anonymous``.
+
+    Raises
+    ------
+    NotFoundError, CredentialRefusedError
+        There is no such identity; its key is disabled or has expired.
+    InvalidInputError
+        It is neither.
+    """
+    if identity == "anonymous" or identity.startswith("arn:"):
+        return rights_by_arn(identities, identity)
+    if len(identity) != ACCESS_KEY_ID_LENGTH:
+        raise InvalidInputError(
+            f"{identity!a:.140} is neither an access key nor an ARN; a user is {names.arn('user', 'NAME')}, a role "
+            f"{names.arn('role', 'NAME')}; the root's key pair is for the S3 door only, and needs no identity here"
+        )
+    return rights_of(identities.find(identity, session_token))
 
 
 def rights_by_arn(identities: Identities, arn: str) -> Rights:
@@ -176,7 +185,7 @@ def rights_by_arn(identities: Identities, arn: str) -> Rights:
         session = "simulated"
     who = IdentityPrincipal(arn, names.ACCOUNT_ID, "", "", "user", {}, ())
     texts = PolicyTexts()
-    account = ""
+    account = owner_id = ""
     if arn == names.arn("user", name) and (user := reading.user(name)) is not None:
         who = effective.principal_of_user(user)
         texts = effective.policies_of_user(identities, reading, user, ())
@@ -190,13 +199,15 @@ def rights_by_arn(identities: Identities, arn: str) -> Rights:
         narrowing = [] if found.policy is None else [NamedPolicy(f"service-account/{name}", found.policy)]
         who = effective.principal_of_user(user)._replace(kind="service-account")
         texts = effective.policies_of_user(identities, reading, user, narrowing)
-        account = name
+        account, owner_id = name, found.id
     else:
         raise NotFoundError(
             f"{arn[:140]!a}: there is no such identity; write arn:aws:iam::{names.ACCOUNT_ID}:user/NAME, …:role/NAME, "
             "…:service-account/NAME, …:root, or anonymous"
         )
-    stand_in = Credential("", Secret(""), who, texts, None, service_account=account, identity_arn=arn)
+    stand_in = Credential(
+        "", Secret(""), who, texts, None, service_account=account, identity_arn=arn, owner_id=owner_id
+    )
     return rights_of(stand_in)
 
 

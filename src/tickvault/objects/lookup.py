@@ -207,13 +207,15 @@ def described(info: ObjectInfo, extras: Mapping[str, Any], lock: ObjectLock | No
             locked=True,
         )
     encryption = effective(extras)
+    sealed = extras.get("sc", {})
     return info._replace(
         content_type=extras.get("ct"),
         metadata=extras.get("md", {}),
         headers=extras.get("hd", {}),
-        checksums=extras.get("cs", {}),
+        checksums=extras.get("cs", {}) if not sealed else {},
         checksum_type=extras.get("ck"),
         part_sizes=tuple(extras.get("ps", ())),
         tag_count=len(extras.get("tg", ())),
         encryption=None if encryption is None else info_of(encryption),
+        sealed_checksums=sealed,
     )

@@ -55,6 +55,9 @@ class ObjectInfo(NamedTuple):
     """It has a lock, or had one: a retention or hold was set on it at some time."""
     encryption: EncryptionInfo | None = None
     """How it is encrypted at rest, None if it is not. Listings do not know it."""
+    sealed_checksums: Mapping[str, bytes] = {}
+    """The checksums as they are stored, where that is not in the clear (`objects.encryption.checksums`); `checksums`
+    has them opened, and is empty where their key is not at hand."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +140,7 @@ class PartInfo(NamedTuple):
     etag: str
     modified_ns: int
     checksums: Mapping[str, str] = {}
+    """Empty also where they are stored sealed, and the key is not at hand."""
 
 
 class UploadPage(NamedTuple):

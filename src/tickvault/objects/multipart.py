@@ -14,20 +14,23 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from tickvault.engine.bodies import Extent
 from tickvault.engine.commit import Operation, Transaction
 from tickvault.engine.index import Reader
-from tickvault.errors import InvalidInputError, UploadNotFoundError
+from tickvault.errors import InvalidInputError, TickVaultError, UploadNotFoundError
 from tickvault.objects import entries, names
-from tickvault.objects.encryption.customer_key import check_key
-from tickvault.objects.encryption.sealing import data_key_of, plan_of, upload_secret
+from tickvault.objects.encryption.checksums import open_checksums, seal_checksums
+from tickvault.objects.encryption.customer_key import CustomerKeyError, check_key
+from tickvault.objects.encryption.sealing import data_key_of, plan_of, upload_data_key, upload_secret
+from tickvault.objects.encryption.setting import Mode
 from tickvault.objects.encryption.stored import PartSalt, info_of
 from tickvault.objects.entries import Kind
 from tickvault.objects.get import retrying
 from tickvault.objects.listing import Rollup, check_limit, is_common
+from tickvault.objects.lock.guard import LOCK_DOCUMENT
 from tickvault.objects.lock.retention import UNLOCKED, ObjectLock
 from tickvault.objects.lock.verbs import check_future, no_lock_error
 from tickvault.objects.lookup import read_record
 from tickvault.objects.model import ObjectInfo, PartInfo, PartPage, UploadInfo, UploadPage
 from tickvault.objects.put import Encryption, ObjectWriter, append_put, bare_etag, check_conditions, extras_of
-from tickvault.security.cipher import Sealer
+from tickvault.security.cipher import AES_256_GCM, Sealer, suite_with_id
 
 if TYPE_CHECKING:
     from tickvault.objects.bucket import Bucket
@@ -179,6 +182,8 @@ def open_part_writer(
     upload = upload_info(bucket, key, upload_id)
     state = bucket.state
     sealer, hashed = None, True
+    mode: Mode = "managed"
+    suite = AES_256_GCM
     marks: dict[str, Any] = {}
     if upload.encryption is not None:
         found = info_of(upload.encryption)
@@ -186,7 +191,8 @@ def open_part_writer(
         secret = upload_secret(bucket, raw_key, _upload_sequence(upload_id), upload.encryption)
         suite = secret.plan.suite
         sealer = Sealer.for_part(suite, data_key_of(secret.inner, found, suite, customer_key))
-        hashed = found.mode == "managed"
+        mode = found.mode
+        hashed = mode == "managed"
         marks["en"] = {"s": suite.id, "n": sealer.salt}
     else:
         check_key(customer_key, b"")
@@ -194,7 +200,12 @@ def open_part_writer(
     def finish(writer: ObjectWriter[PartInfo], extents: list[Extent], digest: bytes) -> Operation[PartInfo]:
         size = writer.size
         checks = writer.extras.get("cs", {})
-        meta = entries.encode_put_meta(digest, 0, size, extents, {"nr": part_number, "cs": checks, **marks})
+        extras: Mapping[str, Any] = {"nr": part_number, "cs": checks, **marks}
+        if "sh" in writer.extras:
+            extras = {**extras, "sh": writer.extras["sh"]}
+        if sealer is not None:
+            extras = seal_checksums(mode, suite, sealer.data_key, extras, sealer.salt)
+        meta = entries.encode_put_meta(digest, 0, size, extents, extras)
 
         def run(txn: Transaction) -> PartInfo:
             info = state.changing(txn)
@@ -204,7 +215,8 @@ def open_part_writer(
 
         return Operation(run, _RECORD_SIZE + len(raw_key) + len(meta))
 
-    writer = ObjectWriter(bucket, size_hint, finish, {}, sealer, hashed)
+    locked = upload.lock is not None or LOCK_DOCUMENT in bucket.state.info.documents
+    writer = ObjectWriter(bucket, size_hint, finish, {}, sealer, hashed, locked and hashed)
     writer.set(checksums=checksums)
     return writer
 
@@ -216,6 +228,10 @@ class _Part(NamedTuple):
     extents: tuple[Extent, ...]
     salt: bytes
     """Of its key; empty if it is not encrypted."""
+    sealed: Mapping[str, bytes]
+    """Its checksums, where they are stored sealed."""
+    sha256: bytes
+    """Of its body, where its object is to be proven by it; else empty."""
 
 
 def _parts(bucket: Bucket, reader: Reader, raw_key: bytes, upload_sequence: int, first: int = 1) -> list[_Part]:
@@ -227,27 +243,67 @@ def _parts(bucket: Bucket, reader: Reader, raw_key: bytes, upload_sequence: int,
         record, _ = read_record(bucket.store.engine.segments, entry, raw_key, bucket.bucket_id)
         meta = entries.decode_put_meta(record.meta)
         part = PartInfo(meta.extras["nr"], meta.size, meta.etag.hex(), entry.modified_ns, meta.extras.get("cs", {}))
-        found.append(_Part(part, meta.extents, meta.extras.get("en", {}).get("n", b"")))
+        extras = meta.extras
+        salt = extras.get("en", {}).get("n", b"")
+        found.append(_Part(part, meta.extents, salt, extras.get("sc", {}), extras.get("sh", b"")))
     return found
 
 
-def list_parts_page(bucket: Bucket, key: str, upload_id: str, part_number_marker: int, limit: int) -> PartPage:
-    """Return one page of an upload's parts."""
+def list_parts_page(
+    bucket: Bucket,
+    key: str,
+    upload_id: str,
+    part_number_marker: int,
+    limit: int,
+    customer_key: bytes | None = None,
+) -> PartPage:
+    """Return one page of an upload's parts; may wait for a key service, where their checksums are sealed.
+
+    Raises
+    ------
+    CustomerKeyError, AccessDeniedError
+        The customer's key is another one than the upload was begun with; without one, checksums are not shown.
+    """
     check_limit(limit)
     raw_key = names.encode_key(key)
+    sequence = _upload_sequence(upload_id)
 
-    def attempt() -> PartPage:
+    def attempt() -> tuple[UploadInfo, list[_Part]]:
         with bucket.store.engine.snapshot() as snapshot:
-            _find_upload(snapshot, bucket, key, raw_key, upload_id)
-            parts = [
-                part.info
-                for part in _parts(bucket, snapshot, raw_key, _upload_sequence(upload_id), part_number_marker + 1)
-            ]
-        more = len(parts) > limit
-        page = parts[:limit]
-        return PartPage(page, page[-1].part_number if more and page else None)
+            upload = _find_upload(snapshot, bucket, key, raw_key, upload_id)
+            return upload, _parts(bucket, snapshot, raw_key, sequence, part_number_marker + 1)
 
-    return retrying(attempt, key)
+    upload, parts = retrying(attempt, key)
+    if customer_key is not None:
+        check_key(customer_key, b"" if upload.encryption is None else info_of(upload.encryption).customer_check)
+    more = len(parts) > limit
+    shown = parts[:limit]
+    page = [part.info for part in shown]
+    if upload.encryption is not None and any(part.sealed for part in shown):
+        page = _with_checksums(bucket, raw_key, sequence, upload.encryption, shown, customer_key)
+    return PartPage(page, page[-1].part_number if more and page else None)
+
+
+def _with_checksums(
+    bucket: Bucket,
+    key: bytes,
+    sequence: int,
+    encryption: Mapping[str, Any],
+    parts: Sequence[_Part],
+    customer_key: bytes | None,
+) -> list[PartInfo]:
+    """Return parts with their sealed checksums opened, where the key is at hand."""
+    try:
+        data_key = upload_data_key(bucket, key, sequence, encryption, customer_key)
+    except TickVaultError:
+        return [part.info for part in parts]
+    suite = suite_with_id(encryption["s"])
+    return [
+        part.info._replace(checksums=open_checksums(suite, data_key, part.sealed, part.salt))
+        if part.sealed
+        else part.info
+        for part in parts
+    ]
 
 
 def complete_upload(
@@ -260,11 +316,14 @@ def complete_upload(
     checksum_type: str | None,
     if_match: str | None,
     if_none_match: str | None,
+    customer_key: bytes | None = None,
 ) -> ObjectInfo:
     """Make an object of the parts named.
 
     Raises
     ------
+    CustomerKeyError, AccessDeniedError
+        There are checksums to keep and no customer's key that the upload was begun with; or it is another one.
     PartError
         The list is empty or out of order, names a part that is not there, or one too small that is not the last.
     UploadNotFoundError
@@ -279,7 +338,21 @@ def complete_upload(
     state = bucket.state
     engine = bucket.store.engine
     sealed = upload_info(bucket, key, upload_id).encryption
-    secret = None if sealed is None else upload_secret(bucket, raw_key, sequence, sealed)
+    secret = None
+    checks: Mapping[str, Any] = extras_of(None, None, None, None, checksums, checksum_type)
+    if sealed is None:
+        check_key(customer_key, b"")
+    else:
+        secret = upload_secret(bucket, raw_key, sequence, sealed)
+        found, suite = info_of(sealed), secret.plan.suite
+        if found.mode == "customer" and customer_key is None:
+            if checks:
+                raise CustomerKeyError(
+                    f"complete {key!r}: its checksums are kept under the customer's key; give customer_key, or none"
+                )
+        else:
+            data_key = data_key_of(secret.inner, found, suite, customer_key)
+            checks = seal_checksums(found.mode, suite, data_key, checks)
 
     def run(txn: Transaction) -> ObjectInfo:
         info = state.changing(txn)
@@ -300,9 +373,12 @@ def complete_upload(
         digest = hashlib.md5(b"".join(bytes.fromhex(part.info.etag) for part in chosen), usedforsecurity=False).digest()
         sizes = [part.info.size for part in chosen]
         size = sum(sizes)
-        extras = extras_of(upload.content_type, upload.metadata, upload.headers, upload.tags, checksums, checksum_type)
+        extras = extras_of(upload.content_type, upload.metadata, upload.headers, upload.tags, None, None)
+        extras.update(checks)
         if upload.lock is not None:
             extras["lk"] = upload.lock
+        if all(part.sha256 for part in chosen):
+            extras["sh"] = hashlib.sha256(b"".join(part.sha256 for part in chosen)).digest()
         extras["ps"] = sizes
         extents = [extent for part in chosen for extent in part.extents]
         encrypted = None
@@ -324,7 +400,7 @@ def complete_upload(
             metadata=upload.metadata,
             headers=upload.headers,
             checksums=dict(checksums or {}),
-            checksum_type=checksum_type,
+            checksum_type=checks.get("ck"),
             part_sizes=tuple(sizes),
             tag_count=len(upload.tags),
             retention_mode=made.lock.retention_mode,
@@ -332,10 +408,12 @@ def complete_upload(
             legal_hold=made.lock.legal_hold,
             locked=made.lock is not UNLOCKED,
             encryption=encrypted,
+            sealed_checksums=checks.get("sc", {}),
         )
 
     # A part has one extent, or a few where its body crossed segments; 48 packed bytes each and 9 for its size.
-    length = 4 * _RECORD_SIZE + 2 * len(raw_key) + 4096 + 256 * len(parts) + (secret.plan.room if secret else 0)
+    length = 4 * _RECORD_SIZE + 2 * len(raw_key) + 4096 + 256 * len(parts) + len(entries.pack(checks))
+    length += secret.plan.room if secret is not None else 0
     return retrying(lambda: engine.commit(Operation(run, length)), key)
 
 

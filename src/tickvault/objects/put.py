@@ -22,6 +22,7 @@ from tickvault.engine.record import FRAME_SIZE, Buffer, frame_checksums
 from tickvault.errors import InvalidInputError, NotFoundError, PreconditionFailedError
 from tickvault.objects import entries, names
 from tickvault.objects.blob import Blob
+from tickvault.objects.encryption.checksums import seal_checksums
 from tickvault.objects.encryption.sealing import Plan, Secret, plan_of
 from tickvault.objects.encryption.setting import EncryptionRequest
 from tickvault.objects.encryption.stored import info_of
@@ -198,6 +199,7 @@ def put_operation(
     if _proves_body(bucket, plan, extras):
         extras = {**extras, "sh": hashlib.sha256(body).digest()}
     stored: Buffer
+    kept: Mapping[str, Any] = extras
     if plan is None:
         secret, stored = None, body
         digest = md5(body) if etag is None else etag
@@ -206,7 +208,8 @@ def put_operation(
         digest = plan.etag(digest)
         sealed = seal_body(plan.suite, body)
         secret, stored = plan.close(sealed.data_key), sealed.stored
-    meta = entries.encode_put_meta(digest, 0, size, (), extras)
+        kept = seal_checksums(plan.mode, plan.suite, sealed.data_key, extras)
+    meta = entries.encode_put_meta(digest, 0, size, (), kept)
     frames = frame_checksums(stored) if len(stored) > FRAME_SIZE else None
     conditional = if_match is not None or if_none_match is not None
     state = bucket.state
@@ -218,7 +221,7 @@ def put_operation(
         placed, encrypted = meta, None
         if secret is not None:
             entry = secret.wrap(info.bucket_id, raw_key, txn.next_sequence(), size)
-            placed, encrypted = entries.encode_put_meta(digest, 0, size, (), {**extras, "en": entry}), info_of(entry)
+            placed, encrypted = entries.encode_put_meta(digest, 0, size, (), {**kept, "en": entry}), info_of(entry)
         made = append_put(bucket, txn, info, raw_key, placed, stored, frames, last=True)
         return ObjectInfo(
             key,
@@ -239,6 +242,7 @@ def put_operation(
             *made.lock[:3],
             made.lock is not UNLOCKED,
             encrypted,
+            kept.get("sc", {}),
         )
 
     length = _RECORD_OVERHEAD + len(raw_key) + len(meta) + len(stored) + (len(frames) if frames else 0)
@@ -391,6 +395,8 @@ class ObjectWriter(Generic[Result]):
         self.size = 0
         self._caller = current_caller()
         """Who opened it, and so whose the object is, wherever it is committed."""
+        self.may_commit: Callable[[], None] | None = None
+        """Raises if whoever opened it may no longer commit."""
 
     def write(self, data: Any) -> None:
         """Append bytes; may wait for the disk."""
@@ -427,6 +433,8 @@ class ObjectWriter(Generic[Result]):
         """
         if self._stream is None:
             raise InvalidInputError("the writer was committed or aborted; open a new one")
+        if self.may_commit is not None:
+            self.may_commit()
         if self._sealer is not None:
             self._stream.write(self._sealer.finish())
         digest = secrets.token_bytes(16) if self._md5 is None else self._md5.digest()
@@ -480,7 +488,10 @@ def open_writer(
     def finish(writer: ObjectWriter[ObjectInfo], extents: list[Extent], digest: bytes) -> Operation[ObjectInfo]:
         size = writer.size
         written = writer.extras
-        meta = entries.encode_put_meta(digest, 0, size, extents, written)
+        kept: Mapping[str, Any] = written
+        if plan is not None and sealer is not None:
+            kept = seal_checksums(plan.mode, plan.suite, sealer.data_key, written)
+        meta = entries.encode_put_meta(digest, 0, size, extents, kept)
 
         def run(txn: Transaction) -> ObjectInfo:
             info = state.changing(txn)
@@ -489,7 +500,7 @@ def open_writer(
             placed, encrypted = meta, None
             if secret is not None:
                 entry = secret.wrap(info.bucket_id, raw_key, txn.next_sequence(), size)
-                placed = entries.encode_put_meta(digest, 0, size, extents, {**written, "en": entry})
+                placed = entries.encode_put_meta(digest, 0, size, extents, {**kept, "en": entry})
                 encrypted = info_of(entry)
             made = append_put(bucket, txn, info, raw_key, placed, b"", last=True)
             return ObjectInfo(
@@ -510,6 +521,7 @@ def open_writer(
                 legal_hold=made.lock.legal_hold,
                 locked=made.lock is not UNLOCKED,
                 encryption=encrypted,
+                sealed_checksums=kept.get("sc", {}),
             )
 
         length = _RECORD_OVERHEAD + len(raw_key) + len(meta)

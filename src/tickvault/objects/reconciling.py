@@ -18,11 +18,13 @@ from typing import TYPE_CHECKING
 
 from tickvault.audit.record import AuditRecord
 from tickvault.errors import AccessDeniedError, BucketNotFoundError, IntegrityError, NotFoundError, TickVaultError
-from tickvault.objects.auditing import bucket_lock_words, description_digest, lock_detail
+from tickvault.objects import entries
+from tickvault.objects.auditing import bucket_lock_words, description_digest, lock_detail, proof_of
 from tickvault.objects.get import ObjectReader
 from tickvault.objects.lock.retention import ObjectLock
 from tickvault.objects.lookup import DeletedError
 from tickvault.objects.model import ObjectInfo
+from tickvault.objects.state import encode_bucket
 from tickvault.objects.trail_state import BucketTrail, Finding, Place, TrailState, VersionState
 
 if TYPE_CHECKING:
@@ -70,7 +72,8 @@ def reconcile(
     records : callable
         Gives the trail from a record on.
     everything : bool
-        All buckets; otherwise those that have object lock, or had it by the trail.
+        The versions of all buckets; otherwise of those that have object lock, or had it by the trail. Settings of
+        buckets and documents of the vault (identities, policies, keys) are compared in any case.
     """
     report = ReconcileReport()
     state = TrailState(store.engine.vault_id)
@@ -105,12 +108,13 @@ class _Comparison:
         report = self._report
         names = [name for name, trail in self._state.buckets.items() if self._chosen(name, trail)]
         total = sum(len(self._state.buckets[name].versions) for name in names)
-        found: list[Finding] = []
+        found = self._documents()
+        for name, trail in self._state.buckets.items():
+            found += self._bucket(name, trail)
         done = 0
         for name in names:
             report.buckets += 1
             trail = self._state.buckets[name]
-            found += self._bucket(name, trail)
             for (key, version_id), one in list(trail.versions.items()):
                 report.versions += not one.marker
                 if progress is not None and done % 64 == 0:
@@ -131,13 +135,15 @@ class _Comparison:
     def again(self, found: list[Finding]) -> list[Finding]:
         """Compare what differed once more."""
         still: list[Finding] = []
+        for name in dict.fromkeys(finding.key for finding in found if finding.key and not finding.bucket):
+            still += self._document(name)
         for name in dict.fromkeys(finding.bucket for finding in found if not finding.key):
             trail = self._state.buckets.get(name)
             if trail is not None:
                 still += self._bucket(name, trail)
             elif any(info.name == name for info in self._store.list_buckets()):
                 still.append(Finding("unknown", name, "", "", f"bucket {name}: the trail knows nothing of it"))
-        for place in dict.fromkeys((one.bucket, one.key, one.version_id) for one in found if one.key):
+        for place in dict.fromkeys((one.bucket, one.key, one.version_id) for one in found if one.bucket and one.key):
             one = self._expected(place)
             if one is not None:
                 still += self._compare(place, one)
@@ -181,6 +187,42 @@ class _Comparison:
         if trail.locked and lock != trail.lock:
             text = f"bucket {name}: its object lock is {lock or 'off'}; the trail says {trail.lock}"
             return [Finding("lock", name, "", "", text)]
+        if trail.proof and proof_of(encode_bucket(info)) != trail.proof:
+            text = f"bucket {name}: its settings (policy, encryption, lifecycle …) are not those that the trail proves"
+            return [Finding("changed", name, "", "", text)]
+        return []
+
+    def _documents(self) -> list[Finding]:
+        """Compare the documents of the vault: identities, policies, keys, its clock."""
+        documents = self._store.documents
+        expected = self._state.documents
+        found: list[Finding] = []
+        there: set[str] = set()
+        for name in documents.names():
+            there.add(name)
+            found += self._document(name)
+        for name in expected.keys() - there:
+            found += self._document(name)
+        return found
+
+    def _document(self, name: str) -> list[Finding]:
+        expected = self._state.documents.get(name)
+        try:
+            document = self._store.documents.get(name)
+        except IntegrityError as error:
+            return [Finding("unreadable", "", name, "", f"document {name}: {error}")]
+        if document is None:
+            if expected is None:
+                return []
+            text = f"document {name}: the trail says that it was written and nothing of its removal, and it is gone"
+            return [Finding("missing", "", name, "", text)]
+        if expected is None:
+            if document.revision <= self._state.known_from:
+                return []
+            return [Finding("unknown", "", name, "", f"document {name}: the trail knows nothing of it")]
+        if proof_of(entries.pack(dict(document.data))) != expected:
+            text = f"document {name}: what it says is not what the trail proves"
+            return [Finding("changed", "", name, "", text)]
         return []
 
     def _compare(self, place: Place, expected: VersionState) -> list[Finding]:
@@ -261,34 +303,41 @@ def _unknown_version(place: Place) -> Finding:
 
 
 def _description(info: ObjectInfo, expected: VersionState) -> str:
-    if not expected.described and not (info.content_type or info.metadata or info.checksums):
+    has_checksums = info.checksums or info.sealed_checksums
+    if not expected.described and not (info.content_type or info.metadata or has_checksums):
         return ""
-    return description_digest(info.content_type, info.metadata, info.checksums, info.checksum_type)
+    return description_digest(
+        info.content_type, info.metadata, info.checksums, info.checksum_type, info.sealed_checksums
+    )
 
 
 def _digests(reader: ObjectReader) -> tuple[str | None, str]:
-    """Return the entity tag that the bytes give, None where it is not made from them, and their SHA-256."""
+    """Return the entity tag that the bytes give, None where it is not made from them, and their SHA-256.
+
+    Of an object made of parts it is the SHA-256 of those of its parts, as the tag is.
+    """
     info = reader.info
-    whole = hashlib.sha256()
     if info.encryption is not None and info.encryption.mode == "kms":
         # Its tag is drawn by lot, so that it tells nothing of the plaintext.
+        whole = hashlib.sha256()
         for chunk in reader.chunks(0, info.size):
             whole.update(chunk)
         return None, whole.hexdigest()
     parts = info.part_sizes if "-" in info.etag else (info.size,)
-    digests = []
+    tags, proofs = [], []
     start = 0
     for size in parts:
-        part = hashlib.md5(usedforsecurity=False)
+        part, proof = hashlib.md5(usedforsecurity=False), hashlib.sha256()
         for chunk in reader.chunks(start, start + size):
             part.update(chunk)
-            whole.update(chunk)
-        digests.append(part.digest())
+            proof.update(chunk)
+        tags.append(part.digest())
+        proofs.append(proof.digest())
         start += size
     if "-" not in info.etag:
-        return digests[0].hex(), whole.hexdigest()
-    joined = hashlib.md5(b"".join(digests), usedforsecurity=False).hexdigest()
-    return f"{joined}-{len(parts)}", whole.hexdigest()
+        return tags[0].hex(), proofs[0].hex()
+    joined = hashlib.md5(b"".join(tags), usedforsecurity=False).hexdigest()
+    return f"{joined}-{len(parts)}", hashlib.sha256(b"".join(proofs)).hexdigest()
 
 
 def _lock_of(info: ObjectInfo) -> dict[str, str]:

@@ -64,7 +64,7 @@ class ObjectStore:
             self._audit_settings,
             lambda settings: self.documents.put(AUDIT_SETTINGS, settings),
         )
-        self.keys = VaultKeys(engine.path, self.documents, self.auditor)
+        self.keys = VaultKeys(engine.path, self.documents)
         self._references = 1
         self._identity = (0, 0)
 
@@ -191,7 +191,8 @@ class ObjectStore:
             ):
                 prefix = entries.bucket_prefix(tag, info.bucket_id)
                 for _ in txn.scan(prefix, entries.bucket_prefix(tag, info.bucket_id + 1)):
-                    raise NotEmptyError(f"bucket {name!r} still holds {what}; delete them first")
+                    kept = "" if info.object_lock is None else "; those under a lock go when it has ended"
+                    raise NotEmptyError(f"bucket {name!r} still holds {what}; delete them first{kept}")
             txn.strict = True
             txn.append(Kind.BUCKET_REMOVE, info.bucket_id, name.encode(), b"")
 

@@ -57,6 +57,8 @@ class BucketTrail:
     locked: bool = False
     lock: str = ""
     """Its lock as the trail words it."""
+    proof: str = ""
+    """Of its settings; empty where the trail has none."""
     versions: dict[tuple[str, str], VersionState] = field(default_factory=dict)
     """By key and version id."""
 
@@ -66,6 +68,8 @@ class TrailState:
 
     def __init__(self, vault_id: bytes) -> None:
         self.buckets: dict[str, BucketTrail] = {}
+        self.documents: dict[str, str] = {}
+        """Documents of the vault (identities, policies, keys, its clock): what proves each, by name."""
         self.findings: list[Finding] = []
         self.notes: list[str] = []
         self.known_from = 0
@@ -82,6 +86,8 @@ class TrailState:
         """Take the next record."""
         self.last_record = record.sequence
         self.last_sequence = max(self.last_sequence, record.vault_sequence)
+        if record.key and not record.bucket and record.vault_sequence:
+            self._document(record)
         if record.category is Category.SYSTEM:
             self._system(record)
         elif record.category is Category.CHANGE and record.bucket:
@@ -100,6 +106,10 @@ class TrailState:
         if record.action in ("TrailBegun", "TrailGap", "JournalBehindTrail"):
             last = detail.get("until_sequence") or detail.get("vault_sequence") or detail.get("after_sequence", "0")
             self.known_from = max(self.known_from, int(last))
+            # What was written last before the gap need not be what was written last.
+            self.documents.clear()
+            for bucket in self.buckets.values():
+                bucket.proof = ""
             if detail.get("vault_id", self._vault_id) != self._vault_id:
                 text = f"the trail is that of vault {detail['vault_id']}, and this is vault {self._vault_id}"
                 self.findings.append(Finding("vault", "", "", "", text))
@@ -110,6 +120,12 @@ class TrailState:
         elif "jump_ns" in detail and abs(int(detail["jump_ns"])) >= _JUMP_NOTED_NS:
             seconds = int(detail["jump_ns"]) // 10**9
             self.notes.append(f"record {record.sequence}: the wall clock was set by {seconds:+,} s")
+
+    def _document(self, record: AuditRecord) -> None:
+        if "proof" in record.detail:
+            self.documents[record.key] = record.detail["proof"]
+        else:
+            self.documents.pop(record.key, None)
 
     # -- buckets
 
@@ -123,6 +139,7 @@ class TrailState:
                 )
         elif "versioning" in detail:
             state = self.buckets.setdefault(record.bucket, BucketTrail())
+            state.proof = detail.get("proof", "")
             lock = detail.get("object_lock")
             if lock is not None:
                 state.locked, state.lock = True, lock

@@ -2,6 +2,7 @@
 
 Invariants: an operation that fails raises `StorageError` (`DiskFullError` when no space is left) with the path in its
 message; `sync` failing is reported as `SyncError` so that the caller can poison the vault; nothing here retries.
+What is no file (a FIFO, a socket, a device) in the place of one is refused, and never waited for.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import errno
 import fcntl
 import mmap
 import os
+import stat
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Protocol
@@ -50,6 +52,33 @@ def storage_error(error: OSError, doing: str, path: str) -> StorageError:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return DiskFullError(f"{doing} {path}: no space is left on the device; free some space and try again")
     return StorageError(f"{doing} {path}: {os.strerror(error.errno or 0)}")
+
+
+def plain_file(path: str, flags: int) -> int:
+    """Open what is a file, close-on-exec, and return its descriptor; for ``open(path, opener=plain_file)`` too.
+
+    A FIFO would be waited for until somebody opens its other end, for ever as a rule; the open file is judged, not its
+    name, which could be another file a moment later.
+    """
+    try:
+        fd = os.open(path, flags | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY, 0o600)
+    except OSError as error:
+        if error.errno == errno.ENXIO:  # a socket, or a FIFO to write into that nobody reads
+            raise _no_file(path) from None
+        raise
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise _no_file(path)
+    return fd
+
+
+def _no_file(path: str) -> StorageError:
+    kinds = {stat.S_IFIFO: "FIFO", stat.S_IFSOCK: "socket", stat.S_IFCHR: "device", stat.S_IFBLK: "device"}
+    try:
+        kind = kinds.get(stat.S_IFMT(os.stat(path).st_mode), "folder")
+    except OSError:
+        kind = "FIFO, a socket or a device"
+    return StorageError(f"open {path}: is a {kind}, and must be a file; find out who put it there, then move it away")
 
 
 class Disk(Protocol):
@@ -106,9 +135,9 @@ class OsDisk:
 
     def open(self, path: str, *, create: bool = False, writable: bool = True) -> int:
         """Open a file, close-on-exec; a new one is readable by its owner only."""
-        flags = (os.O_RDWR if writable else os.O_RDONLY) | os.O_CLOEXEC | (os.O_CREAT if create else 0)
+        flags = (os.O_RDWR if writable else os.O_RDONLY) | (os.O_CREAT if create else 0)
         try:
-            return os.open(path, flags, 0o600)
+            return plain_file(path, flags)
         except FileNotFoundError:
             raise
         except OSError as error:
@@ -216,7 +245,7 @@ class OsDisk:
 def shared_page(path: str, size: int) -> mmap.mmap:
     """Map a small file that processes share, writable; it is made, of zeros, if it is missing."""
     with _told("make", path):
-        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        fd = plain_file(path, os.O_RDWR | os.O_CREAT)
         try:
             if os.fstat(fd).st_size < size:
                 # Written, not truncated to length: a hole could not be filled on a full disk, and the page fault
@@ -236,7 +265,7 @@ class FileLock:
     def __init__(self, path: str) -> None:
         self._fd = -1
         with _told("open lock file", path):
-            self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            self._fd = plain_file(path, os.O_RDWR | os.O_CREAT)
         self.path = path
 
     def acquire(self, *, shared: bool = False, wait: bool = True) -> bool:

@@ -52,7 +52,7 @@ def opened(world, bucket):
 def test_a_policy_is_kept_whole_and_goes_away(world, bucket):
     assert code(world.root.get_bucket_policy, Bucket=bucket) == "NoSuchBucketPolicy"
     assert code(world.root.get_bucket_policy_status, Bucket=bucket) == "NoSuchBucketPolicy"
-    given = for_bucket(bucket, "Allow", "s3:GetObject", {"AWS": f"{ACCOUNT}:user/nobody"})
+    given = for_bucket(bucket, "Allow", "s3:GetObject", {"AWS": world.user().arn})
     give(world, bucket, given)
     (kept,) = json.loads(world.root.get_bucket_policy(Bucket=bucket)["Policy"])["Statement"]
     assert kept == given

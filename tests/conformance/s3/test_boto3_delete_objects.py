@@ -78,11 +78,19 @@ def test_documents_of_every_kind(s3, bucket, send_signed):
         b"<Delete>",
         b"<Other/>",
         b"<Delete><Object></Object></Delete>",
+        # What can be read in two ways: one key would be deleted that was not meant.
+        b"<Delete><Object><Key>a</Key><Key>b</Key></Object></Delete>",
+        b"<Delete><Object><Key>a<b>c</b></Key></Object></Delete>",
+        b"<Delete><Object><Key><b/>a</Key></Object></Delete>",
+        b"<Delete><Object><Key>a</Key><VersionId>null</VersionId><VersionId>1</VersionId></Object></Delete>",
+        b'<Delete><Object><Key>a</Key><ETag>*</ETag><ETag>"1"</ETag></Object></Delete>',
+        b"<Delete><Quiet>true</Quiet><Quiet>false</Quiet><Object><Key>a</Key></Object></Delete>",
         b'<!DOCTYPE x [<!ENTITY a "b">]><Delete><Object><Key>&a;</Key></Object></Delete>',
     ):
         status, content = post(document)
         assert (status, b"<Code>MalformedXML</Code>" in content) == (400, True)
     assert s3.list_objects_v2(Bucket=bucket)["KeyCount"] == 1
-    status, content = post(b'<Delete xmlns="http://s3.amazonaws.com/doc/2006-03-01/">' + good[8:])
+    unknown = good[:8] + b"<Later>1</Later>" + good[8:].replace(b"</Key>", b"</Key><Other>x</Other>")
+    status, content = post(b'<Delete xmlns="http://s3.amazonaws.com/doc/2006-03-01/">' + unknown[8:])
     assert status == 200
     assert s3.list_objects_v2(Bucket=bucket)["KeyCount"] == 0

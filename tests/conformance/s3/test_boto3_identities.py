@@ -187,6 +187,36 @@ def test_keys_end_and_come_back(world, filled):
     assert world.identities.list_access_keys(alice.name)[0].id == alice.access_key
 
 
+def test_a_vault_whose_sealing_key_is_lost(tmp_path):
+    """It was answered InternalError, "the stored object is damaged", and a new sealing key was made on the way."""
+    with served(tmp_path / "data") as world:
+        bucket = world.bucket()
+        world.vault.bucket(bucket).put("a", b"a")
+        alice = world.user(policies=("reader",))
+        temporary = alice.sts.get_session_token()["Credentials"]
+    path = tmp_path / "data" / "security" / "sealing.key"
+    key = path.read_bytes()
+    for other in (None, bytes(range(32))):
+        path.unlink()
+        if other is not None:
+            path.write_bytes(other)
+            path.chmod(0o600)
+        with served(tmp_path / "data") as world:
+            asks = type(alice)(world, alice.name, alice.access_key, alice.secret).s3.get_object
+            assert code(asks, Bucket=bucket, Key="a") == "ServiceUnavailable"
+            session = world.client(
+                temporary["AccessKeyId"], temporary["SecretAccessKey"], temporary["SessionToken"]
+            ).get_object
+            expected = "ServiceUnavailable" if other is None else "InvalidToken"
+            assert code(session, Bucket=bucket, Key="a") == expected
+            assert world.root.get_object(Bucket=bucket, Key="a")["Body"].read() == b"a"
+            assert path.exists() == (other is not None)
+            path.write_bytes(key)
+            path.chmod(0o600)
+            assert code(asks, Bucket=bucket, Key="a") == ""
+            assert code(session, Bucket=bucket, Key="a") == ""
+
+
 def test_a_key_ends_by_itself(world, filled):
     world.identities.create_user("brief")
     world.identities.attach_policy("reader", user="brief")

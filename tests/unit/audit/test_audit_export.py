@@ -96,7 +96,7 @@ def test_only_the_standard_library_of_python_3_8() -> None:
     imported = {name.name for node in ast.walk(tree) if isinstance(node, ast.Import) for name in node.names}
     assert not any(isinstance(node, ast.ImportFrom) for node in ast.walk(tree))
     assert imported <= {"argparse", "hashlib", "json", "os", "struct", "sys", "time", "zlib"}
-    assert len(SHIPPED.read_text().splitlines()) < 400
+    assert len(SHIPPED.read_text().splitlines()) < 520
 
 
 def test_a_range_of_time(trail: str, tmp_path: Path) -> None:
@@ -109,13 +109,22 @@ def test_a_range_of_time(trail: str, tmp_path: Path) -> None:
     assert not (tmp_path / "part" / "records.parquet").exists()
     status, out = run(tmp_path / "part", "--keys", f"{trail}/signers.json", "--head", str(report.head))
     assert status == 0, out
+    # Nobody takes a part for the whole.
+    times = f"from {time_text(T0 + 9)} until {time_text(T0 + 30)}"
+    assert f"NOTE: THIS IS A SELECTION: 21 OF 25 RECORDS OF THESE BLOCKS, those with a time {times}." in out
+    assert "NOTE: THIS IS A PART OF THE TRAIL: records 10 to 34; the trail begins with record 1" in out
+    assert "not proven: that no block before or behind these holds a record of the range" in out
     # The block that introduced the key is not in it: keys.json tells it.
     early = export(trail, str(tmp_path / "early"), until_ns=T0 + 8)
     assert (early.first_block, early.last_block) == (2, 3)
     assert run(tmp_path / "early")[0] == 0
     status, out = run(tmp_path / "early", "--head", str(report.head))
     assert status == 1
-    assert "the bundle holds 2 to 3" in out
+    assert "this bundle ends at record 9 (block 3), your head is of record 34 (block 11): ask for a bundle" in out
+    first = next(iter(Walk(OsDisk(), trail)))
+    status, out = run(tmp_path / "early", "--head", str(first.head))
+    assert status == 1
+    assert "this bundle begins with block 2, your head is of record 1 (block 1)" in out
 
 
 def test_the_index_tells_where_blocks_lie(bundle: Path) -> None:
@@ -189,6 +198,104 @@ def test_every_file_changed_is_noticed(bundle: Path) -> None:
         assert run(bundle)[0] == 1
         (bundle / name).write_bytes(whole)
     assert run(bundle)[0] == 0
+
+
+@pytest.fixture
+def part(trail: str, tmp_path: Path) -> Path:
+    export(trail, str(tmp_path / "part"), since_ns=T0 + 9, until_ns=T0 + 30, formats=["jsonl"])
+    return tmp_path / "part"
+
+
+def narrowed(bundle: Path, **bounds: int) -> None:
+    """What somebody does who wants fewer records to be seen, and knows the format."""
+    manifest = json.loads((bundle / "manifest.json").read_bytes()) | bounds
+    lines = (bundle / "records.jsonl").read_bytes().splitlines(True)
+    lines = [line for line in lines if manifest["since_ns"] <= json.loads(line)["time_ns"] < manifest["until_ns"]]
+    (bundle / "records.jsonl").write_bytes(b"".join(lines))
+    text = (bundle / "README.txt").read_text().split("\n")
+    text[2] = (
+        f"Trail {manifest['trail_id']}, blocks {manifest['first_block']} to {manifest['last_block']}, {len(lines)} "
+        f"records from {time_text(manifest['since_ns'])} until {time_text(manifest['until_ns'])}."
+    )
+    (bundle / "README.txt").write_text("\n".join(text))
+    _rewrite_manifest(bundle, **bounds, records=len(lines))
+
+
+def test_a_manifest_that_was_narrowed(part: Path) -> None:
+    """The story: records were left out of a bundle by another range in its manifest, and it passed in silence."""
+    narrowed(part, since_ns=T0 + 11, until_ns=T0 + 29)
+    status, out = run(part)
+    assert status == 0, out
+    assert "NOTE: THIS IS A SELECTION: 18 OF 25 RECORDS OF THESE BLOCKS" in out
+    # Beyond what one block holds it cannot be narrowed: no export takes a block that it has no use for.
+    narrowed(part, since_ns=T0 + 12, until_ns=T0 + 29)
+    status, out = run(part)
+    assert status == 1
+    assert "block 4 at an end of the bundle holds nothing of its range" in out
+
+
+@pytest.mark.parametrize(
+    ("changes", "what"),
+    [
+        ({"since_ns": T0 + 10**9}, "range"),
+        ({"since_ns": "1"}, "not of its form"),
+        ({"since_ns": True, "records": 34}, "records.jsonl"),
+        ({"records": 20}, "says others"),
+        ({"first_sequence": 11}, "its first record must have sequence 11"),
+        ({"last_sequence": 33}, "says others"),
+        ({"first_block": 5}, "blocks are missing"),
+        ({"last_block": 10}, "says others"),
+        ({"head": "tickvault-head:00:1:1:00:00"}, "the head in manifest.json"),
+        ({"trail_head": "tickvault-head:00:1:1:00:00"}, "the head of the trail in manifest.json"),
+        ({"trail_head": "none"}, "no head line"),
+        ({"left_out": {"jsonl": "no room"}}, "'jsonl' was left out, which is not so"),
+        ({"left_out": {"csv": "no room"}}, "'csv' was left out"),
+        ({"made": "2030-01-01T00:00:00Z"}, "README.txt tells of another bundle"),
+        ({"tickvault": "9.9"}, "README.txt tells of another bundle"),
+    ],
+)
+def test_claims_of_the_manifest_that_the_blocks_do_not_show(part: Path, changes: dict[str, Any], what: str) -> None:
+    _rewrite_manifest(part, **changes)
+    status, out = run(part)
+    assert status == 1, out
+    assert what in out
+
+
+def test_what_the_blocks_cannot_show_is_told_as_not_proven(trail: str, part: Path) -> None:
+    _rewrite_manifest(part, left_out={"parquet": "the desk asked for it"}, approved_by="the regulator")
+    status, out = run(part)
+    assert status == 0, out
+    assert "not proven: why parquet was left out ('the desk asked for it')" in out
+    assert "not proven: what manifest.json says of 'approved_by'" in out
+    end = verify(trail).head
+    assert f"not proven: that the trail ended with record {end.sequence} in block {end.block_number} then" in out
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("index.json", lambda raw: raw.replace(b'"last_sequence": 13', b'"last_sequence": 14')),
+        ("index.json", lambda raw: b'{"blocks": []}'),
+        ("README.txt", lambda raw: raw.replace(b"21 records", b"34 records")),
+        ("README.txt", lambda raw: b""),
+        ("keys.json", lambda raw: raw.replace(b'"key_id": "', b'"key_id": "00', 1)),
+    ],
+)
+def test_files_that_say_other_than_the_blocks(part: Path, name: str, change: Any) -> None:
+    whole = (part / name).read_bytes()
+    assert change(whole) != whole
+    (part / name).write_bytes(change(whole))
+    _rewrite_manifest(part)
+    status, out = run(part)
+    assert status == 1, out
+    assert name in out
+
+
+def test_records_behind_the_head_are_told(trail: str, bundle: Path) -> None:
+    early = list(Walk(OsDisk(), trail))[3]
+    status, out = run(bundle, "--keys", f"{trail}/signers.json", "--head", str(early.head))
+    assert status == 0, out
+    assert f"the head is of record {early.header.last_sequence}; that the " in out
 
 
 def changed_line(raw: bytes) -> bytes:

@@ -85,7 +85,8 @@ def test_a_secret_in_a_file_is_its_owners(iam: Type, folder: Path) -> None:
 
     assert raw_config_parse(str(path))["default"]["aws_secret_access_key"] == secret
     # A file that is there is left alone, and no key is made for nothing.
-    assert iam("key", "create", "--user", "alice", "--secret-file", "alice.credentials", status=None).status != 0
+    again = iam("key", "create", "--user", "alice", "--secret-file", "alice.credentials", status=4)
+    assert "choose another name, or remove it first" in again.stderr
     assert path.read_text() == text
     assert len(iam("key", "list", "--user", "alice", "--json").json_lines) == 1
     assert iam("key", "create", "--user", "nobody", "--secret-file", "new.credentials", status=3)
@@ -193,7 +194,9 @@ def test_service_accounts(iam: Type, folder: Path) -> None:
 
 
 def simulated(iam: Type, identity: str, action: str, *more: str) -> dict[str, Any]:
-    return iam("simulate", "--identity", identity, "--action", action, *more, "--json").json
+    found = iam("simulate", "--identity", identity, "--action", action, *more, "--json", status=None)
+    assert found.status == (0 if found.json["allowed"] else 7)
+    return found.json
 
 
 def test_simulations(iam: Type, folder: Path) -> None:
@@ -203,7 +206,7 @@ def test_simulations(iam: Type, folder: Path) -> None:
     assert simulated(iam, key, "s3:ListAllMyBuckets")["allowed"]
     assert simulated(iam, "arn:aws:iam::000000000000:root", "s3:DeleteBucket", "--resource", "raw")["reason"]
     assert not simulated(iam, "anonymous", "s3:GetObject", "--resource", "raw/a")["allowed"]
-    text = iam("simulate", "--identity", ALICE, "--action", "s3:PutObject", "--resource", "raw/a").stdout
+    text = iam("simulate", "--identity", ALICE, "--action", "s3:PutObject", "--resource", "raw/a", status=7).stdout
     assert "DENIED: nothing allows it" in text and "policy/reader, Read" in text
     # The bucket's policy has its say, and so have conditions.
     policy = (
@@ -255,3 +258,28 @@ def test_every_command_teaches(tickvault: Type) -> None:
             walk(child, (*path, name))
 
     walk(group, ())
+
+
+def test_a_lost_sealing_key(iam: Type, folder: Path) -> None:
+    """`key list` called keys active that nobody could sign with."""
+    key = iam("key", "create", "--user", "alice", "--json").json["access_key"]
+    assert not iam("key", "list", "--user", "alice", "--json").json["unreadable"]
+    path = folder / "data" / "security" / "sealing.key"
+    path.unlink()
+    listed = iam("key", "list", "--user", "alice")
+    assert f"{key}  unreadable  never used" in listed.stdout
+    assert "put it back" in listed.stderr
+    assert iam("key", "list", "--user", "alice", "--json").json["unreadable"]
+    refused = iam("key", "create", "--user", "alice", "--secret-file", "new.credentials", status=7)
+    assert "reset-sealing-key" in refused.stderr
+    assert not (folder / "new.credentials").exists() and not path.exists()
+    assert "give --yes" in iam("reset-sealing-key", status=2).stderr
+    assert not path.exists()
+    done = iam("reset-sealing-key", "--yes", "--json")
+    assert done.json == {"made": True, "access_keys_disabled": [key]}
+    assert "keep a copy of it" in done.stderr
+    assert f"{key}  disabled, unreadable" in iam("key", "list", "--user", "alice").stdout
+    new = iam("key", "create", "--user", "alice", "--json").json["access_key"]
+    assert not iam("key", "list", "--user", "alice", "--json").json_lines[1]["unreadable"], new
+    iam("key", "delete", key)
+    assert "nothing to do" in iam("reset-sealing-key", "--yes", status=5).stderr

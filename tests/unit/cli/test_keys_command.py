@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -28,11 +29,11 @@ def test_the_life_of_a_key(tickvault: Type, folder: Path) -> None:
     made = tickvault("keys", "create", "desk-7", "--json")
     assert (made.json["key_id"], made.json["state"], made.json["versions"]) == ("desk-7", "enabled", [1])
     bucket = tickvault("bucket", "create", "raw", "--encryption", "aes-256-gcm", "--key", "desk-7", "--json").json
-    assert bucket["encryption"] == {"suite": "aes-256-gcm", "key": "desk-7", "mode": "managed"}
+    assert bucket["encryption"] == {"suite": "aes-256-gcm", "key": "desk-7", "mode": "kms"}
     tickvault("put", "f", "raw/f")
     assert tickvault("get", "raw/f", "-").stdout_bytes == b"ticks"
     stated = tickvault("stat", "raw/f", "--json").json
-    assert stated["encryption"] == {"mode": "managed", "suite": "aes-256-gcm", "key": "desk-7", "key_version": 1}
+    assert stated["encryption"] == {"mode": "kms", "suite": "aes-256-gcm", "key": "desk-7", "key_version": 1}
     assert "encryption.suite" in tickvault("stat", "raw/f").stdout
     assert tickvault("keys", "rotate", "desk-7", "--json").json["versions"] == [1, 2]
     assert tickvault("keys", "rewrap", "raw", "--json").json == {
@@ -44,12 +45,17 @@ def test_the_life_of_a_key(tickvault: Type, folder: Path) -> None:
     }
     assert "1 had the current version already" in tickvault("keys", "rewrap", "raw").stderr
     tickvault("keys", "disable", "desk-7")
-    assert "was disabled" in tickvault("get", "raw/f", "-", status=7).stderr
-    assert "it is enabled" in tickvault("keys", "enable", "desk-7").stderr
+    assert re.search(r"was disabled at 20\d\d-\d\d-\d\dT[\d:.]+Z", tickvault("get", "raw/f", "-", status=7).stderr)
+    enabled = tickvault("keys", "enable", "desk-7").stderr
+    assert enabled == "enabled key desk-7 (aes-256-gcm, version 2)\n"
     dry = tickvault("keys", "destroy", "desk-7", "--dry-run", "--json")
     assert (dry.json["object_versions"], dry.json["destroyed"], dry.json["buckets"]) == (1, False, 1)
     assert tickvault("get", "raw/f", "-").stdout_bytes == b"ticks"
-    gone = tickvault("keys", "destroy", "desk-7", "--json")
+    assert "1 bucket still names it" in dry.stderr
+    unasked = tickvault("keys", "destroy", "desk-7", status=2)
+    assert "give --yes" in unasked.stderr
+    assert tickvault("get", "raw/f", "-").stdout_bytes == b"ticks"
+    gone = tickvault("keys", "destroy", "desk-7", "--json", "--yes")
     assert (gone.json["state"], gone.json["destroyed"]) == ("destroyed", True)
     assert "1 version became unreadable" in gone.stderr
     assert "was destroyed" in tickvault("get", "raw/f", "-", status=7).stderr
@@ -58,6 +64,24 @@ def test_the_life_of_a_key(tickvault: Type, folder: Path) -> None:
     listed = tickvault("keys", "list", "--json").json_lines
     assert [(one["key_id"], one["state"]) for one in listed] == [("desk-7", "destroyed")]
     assert tickvault("keys", "list").stdout.startswith("desk-7")
+
+
+@pytest.mark.parametrize("answer", ["y\n", "n\n", "\n", ""])
+def test_destroying_asks_first(tickvault: Type, folder: Path, monkeypatch: pytest.MonkeyPatch, answer: str) -> None:
+    """`keys destroy` made objects unreadable for good without a question."""
+    (folder / "f").write_bytes(b"x")
+    tickvault("bucket", "create", "raw", "--encryption", "aes-256-gcm")
+    tickvault("put", "f", "raw/f")
+    monkeypatch.setattr("click.testing._NamedTextIOWrapper.isatty", lambda self: self.name == "<stdin>")
+    typed = tickvault("keys", "destroy", "default-aes-256-gcm", stdin=answer.encode(), status=None)
+    assert "1 version will be unreadable for good. Destroy key default-aes-256-gcm? [y/N]" in typed.stderr
+    if answer == "y\n":
+        assert typed.status == 0
+        assert "destroyed key default-aes-256-gcm; 1 version became unreadable" in typed.stderr
+    else:
+        assert typed.status == 130
+        assert "nothing was done" in typed.stderr
+        assert tickvault("get", "raw/f", "-").stdout_bytes == b"x"
 
 
 def test_what_is_refused(tickvault: Type, folder: Path) -> None:
@@ -75,7 +99,7 @@ def test_what_is_refused(tickvault: Type, folder: Path) -> None:
     assert tickvault("get", "raw/f", "-").stdout_bytes == b"x"
     tickvault("keys", "create", "next")
     tickvault("keys", "rewrap", "raw", "--key", "next")
-    tickvault("keys", "destroy", "default-sm4-gcm")
+    tickvault("keys", "destroy", "default-sm4-gcm", "--yes")
     assert tickvault("get", "raw/f", "-").stdout_bytes == b"x"
     for verb in ("rotate", "disable", "enable", "destroy"):
         assert "there is no key nobody" in tickvault("keys", verb, "nobody", status=3).stderr
@@ -93,7 +117,9 @@ def test_protect(tickvault: Type, folder: Path, monkeypatch: pytest.MonkeyPatch)
     assert "others can read it" in tickvault("keys", "protect", "--passphrase-file", "words", status=7).stderr
     words.chmod(0o600)
     told = tickvault("keys", "protect", "--passphrase-file", "words", "--json")
-    assert told.json == {"protection": "passphrase", "variable": "TICKVAULT_KEYRING_PASSPHRASE_FILE"}
+    variable = "TICKVAULT_KEYRING_PASSPHRASE_FILE"
+    assert told.json == {"protection": "passphrase", "variable": variable, "file": str(words)}
+    assert f"set {variable}={words} for" in told.stderr
     assert "correct horse" not in told.stdout + told.stderr
     assert "protected by a 'passphrase'" in tickvault("get", "raw/f", "-", status=7).stderr
     monkeypatch.setenv("TICKVAULT_KEYRING_PASSPHRASE_FILE", str(words))

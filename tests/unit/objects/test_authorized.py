@@ -230,3 +230,66 @@ def test_opened_as_somebody(tmp_path):
             hers.bucket("desk").put("a", b"y")
     with pytest.raises(tv.InvalidInputError):
         tv.open(tmp_path / "data", identity="")
+
+
+def test_what_goes_on_is_asked_about_again(vault):
+    key = user(vault, "bob", allow("s3:*", on="*"))
+    with vault.as_identity(key) as bobs:
+        desk = bobs["desk"]
+        writer = desk.open_writer("late", None)
+        writer.write(b"late")
+        begun = desk.create_upload("parts")
+        part = desk.open_part_writer("parts", begun.upload_id, 1)
+        part.write(b"late")
+        vault.bucket("desk").put_many([(f"n/{number:04}", b"") for number in range(1500)])
+        listed = desk.list(prefix="n/")
+        next(listed)
+        vault.identities.set_user_disabled("bob", True)
+        for late in (writer, part):
+            with pytest.raises(tv.AccessDeniedError):
+                late.commit()
+        with pytest.raises(tv.AccessDeniedError):
+            list(listed)
+    with pytest.raises(tv.NotFoundError):
+        vault.bucket("desk").head("late")
+
+
+def test_nobody_becomes_another_through_their_handle(vault):
+    key = user(vault, "alice", allow("s3:*", on="*"))
+    user(vault, "root-like", roles=("administrator",))
+    with vault.as_identity(key) as alices, pytest.raises(tv.AccessDeniedError, match="cannot become"):
+        alices.as_identity("arn:aws:iam::000000000000:user/root-like")
+
+
+def test_whether_there_is_a_bucket_is_told_to_everyone(vault):
+    # As at S3, where HeadBucket answers 403 or 404.
+    key = user(vault, "carol")
+    with vault.as_identity(key) as carols:
+        assert "desk" in carols
+        assert "none" not in carols
+
+
+def test_a_name_that_is_neither_key_nor_arn(vault):
+    user(vault, "alice")
+    with pytest.raises(tv.InvalidInputError, match="user/NAME"):
+        vault.as_identity("alice")
+
+
+def test_a_role_is_opened_by_its_temporary_credentials(vault, tmp_path):
+    from tickvault.objects.identities import decide_trust
+
+    key = user(vault, "alice", allow("s3:GetObject", on="desk/*"))
+    trust = {
+        "Effect": "Allow",
+        "Action": "sts:AssumeRole",
+        "Principal": {"AWS": "arn:aws:iam::000000000000:user/alice"},
+    }
+    vault.identities.create_role("loader", json.dumps({"Version": "2012-10-17", "Statement": [trust]}))
+    vault.identities.attach_policy("reader", role="loader")
+    caller = vault.identities.find(key)
+    session = vault.identities.assume_role(caller, "loader", "run", decide=decide_trust)
+    token = session.session_token.reveal()
+    with tv.open(tmp_path / "data", identity=session.access_key_id, session_token=token) as opened:
+        assert bytes(opened["desk"].get("ours/a")) == b"ours"
+    with pytest.raises(tv.AccessDeniedError):
+        tv.open(tmp_path / "data", identity=session.access_key_id)

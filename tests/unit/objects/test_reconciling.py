@@ -260,6 +260,12 @@ def test_the_digest_of_a_locked_body_is_in_the_trail(tmp_path):
             key: hashlib.sha256(body).hexdigest()
             for key, body in (("small", b"x"), ("large", b"y" * 400_000), ("many", b"z"))
         }
+        upload = bucket.create_upload("parts")
+        bodies = [b"p" * (5 << 20), b"q"]
+        parts = [(n, bucket.put_part("parts", upload.upload_id, n, body).etag) for n, body in enumerate(bodies, 1)]
+        bucket.complete_upload("parts", upload.upload_id, parts)
+        (made,) = vault.audit.query(action="PutObject", key="parts")
+        assert made.detail["sha256"] == hashlib.sha256(b"".join(hashlib.sha256(b).digest() for b in bodies)).hexdigest()
         assert vault.reconcile().ok
 
 
@@ -286,3 +292,56 @@ def test_beside_somebody_who_writes(tmp_path):
         finally:
             stop.set()
             writer.join()
+
+
+def edit_index(vault: tv.Vault, key: bytes, change) -> None:
+    """Edit an entry of the index that is a document, below every guard, checksums and all."""
+    engine = vault.store.engine
+    txn = engine.index.recent.begin(write=True)
+    raw = txn.get(key) or engine.index.get(key)
+    found = entries.decode_document(key, raw)
+    place = entries.Location(*found.location)
+    txn.put(key, entries.encode_document(key, found.sequence, place, change(found.data)))
+    txn.commit()
+
+
+def test_settings_and_identities_that_somebody_edited(vault):
+    bucket = vault.create_bucket("raw", encryption="aes-256-gcm")
+    vault.identities.create_user("eve")
+    text = '{"Version":"2012-10-17","Statement":[{"Effect":"Deny","Action":"s3:*","Resource":"*"}]}'
+    vault.identities.put_inline_policy("none", text, user="eve")
+    assert kinds(vault) == []
+    vault.audit.catch_up()
+
+    def allowed(data):
+        assert "Deny" in data["inline_policies"]["none"]
+        return {**data, "inline_policies": {"none": text.replace("Deny", "Allow")}}
+
+    edit_index(vault, entries.document_key("iam/user/eve"), allowed)
+    assert kinds(vault) == [("changed", "iam/user/eve")]
+    vault.identities.put_inline_policy("none", text, user="eve")
+    assert kinds(vault) == []
+    edit_index(vault, entries.bucket_key("raw"), lambda data: {**data, "doc": {}})
+    vault.store.engine.control.bump_settings()
+    (finding,) = vault.reconcile().findings
+    assert (finding.kind, finding.bucket) == ("changed", "raw")
+    assert "settings" in finding.text
+    assert bucket.name == "raw"
+
+
+def test_a_document_that_vanished_and_one_that_nobody_wrote(vault):
+    vault.identities.create_user("alice")
+    vault.identities.create_user("bob")
+    vault.identities.delete_user("bob")
+    assert kinds(vault) == []
+    vault.audit.catch_up()
+    engine = vault.store.engine
+    txn = engine.index.recent.begin(write=True)
+    key = entries.document_key("iam/user/alice")
+    raw = txn.get(key) or engine.index.get(key)
+    found = entries.decode_document(key, raw)
+    assert txn.delete(key)
+    forged = entries.document_key("iam/user/mallory")
+    txn.put(forged, entries.encode_document(forged, found.sequence, entries.Location(*found.location), found.data))
+    txn.commit()
+    assert sorted(kinds(vault)) == [("missing", "iam/user/alice"), ("unknown", "iam/user/mallory")]

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 import tickvault as tv
-from tickvault.seam.disk import OsDisk, SyncError, path_of
+from tickvault.seam.disk import FileLock, OsDisk, SyncError, path_of, plain_file, shared_page
 
 
 @pytest.mark.parametrize(
@@ -38,10 +39,41 @@ def test_a_refused_write_names_the_file(operation: Callable[[OsDisk, int], None]
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="NOT TESTED: there is no /dev/full here")
 def test_a_full_disk_names_the_file() -> None:
     disk = OsDisk()
-    fd = disk.open("/dev/full")
+    fd = os.open("/dev/full", os.O_RDWR)
     with pytest.raises(tv.DiskFullError, match=r"^write to /dev/full: no space is left"):
         disk.pwritev(fd, [b"x"], 0)
     disk.close(fd)
+
+
+def _socket(path: str) -> None:
+    with socket.socket(socket.AF_UNIX) as made:
+        made.bind(path)
+
+
+KINDS = {
+    "FIFO": os.mkfifo,
+    "socket": _socket,
+    "device": lambda path: os.symlink("/dev/zero", path),
+    "folder": os.mkdir,
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("writable", [False, True])
+def test_what_is_no_file_is_refused_and_not_waited_for(
+    kind: str, writable: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The story: a FIFO in the place of a trail file let `tickvault audit verify` hang for ever."""
+    monkeypatch.chdir(tmp_path)  # the path of a socket is short
+    KINDS[kind]("it")
+    expected = "Is a directory" if kind == "folder" and writable else f"it: is a {kind}, and must be a file"
+    before = len(os.listdir("/proc/self/fd"))
+    with pytest.raises(tv.StorageError, match=expected):
+        OsDisk().open("it", writable=writable)
+    for refused in (lambda: shared_page("it", 4096), lambda: FileLock("it"), lambda: plain_file("it", os.O_RDONLY)):
+        with pytest.raises(OSError, match=r"must be a file|Is a directory"):
+            refused()
+    assert len(os.listdir("/proc/self/fd")) == before
 
 
 def test_a_refused_sync_names_the_file() -> None:

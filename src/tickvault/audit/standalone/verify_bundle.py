@@ -9,10 +9,12 @@ What is checked, in this order:
 2. every block in blocks/ has the hash that is stored behind it, follows the block before it (number, first record's
    sequence, hash of the block before), and is signed by the key that has to sign there;
 3. records.jsonl holds exactly the records of the blocks that lie in the bundle's range of time, line by line;
-4. with --head, the chain holds the block that a head line names which you kept elsewhere.
+4. index.json, and what manifest.json and README.txt say of blocks, records, range and head, is what the blocks say;
+5. with --head, the chain holds the block that a head line names which you kept elsewhere.
 
-What is not: that the bundle holds all of the trail (it says which part), and who holds the keys. Without --keys they
-come from the bundle itself, and anybody can make a bundle with keys of their own.
+What is not: that the bundle holds all of the trail, or of a range of time (it says which part it is, loudly), and who
+holds the keys. Without --keys they come from the bundle itself, and anybody can make a bundle with keys of their own.
+The manifest is not signed: what of it the blocks cannot show is printed as "not proven".
 
 Exit status: 0 all holds, 1 something does not, 2 it could not be looked at.
 """
@@ -36,6 +38,12 @@ RECORD = struct.Struct("<BBHHHqqQq9Hxx")
 CATEGORIES = {1: "change", 2: "read", 3: "refusal", 4: "system"}
 TEXTS = ("action", "result", "door", "identity", "source", "request_id", "bucket", "key", "version_id")
 KEY_ACTION = "AddAuditSigner"
+HEAD = "tickvault-head"
+#: What manifest.json says and is held against the blocks, or told as not proven.
+PROVEN = {
+    "format", "tickvault", "made", "trail_id", "first_block", "last_block", "records", "first_sequence",
+    "last_sequence", "since_ns", "until_ns", "previous_hash", "head", "trail_head", "left_out", "files",
+}  # fmt: skip
 
 
 class Fault(Exception):
@@ -191,14 +199,14 @@ class Chain:
         self.number, self.sequence = manifest["first_block"], manifest["first_sequence"]
         self.digest = bytes.fromhex(manifest["previous_hash"])
         self.keys, self.pinned, self.current = keys, pinned, None
-        self.heads = {}
+        self.heads, self.index = {}, []
 
     def take(self, raw, at):
         """Check the block at an offset; return (end, kind, first sequence, records as bytes, signature, key)."""
         if len(raw) - at < HEADER.size:
             raise Fault("the header is cut off")
         (magic, version, kind, hash_code, signature_code, flags, header_size, number, sequence, count, body_size, _,
-         _, _, trail_id, key_id, previous, _, crc, zero) = HEADER.unpack_from(raw, at)  # fmt: skip
+         earliest, latest, trail_id, key_id, previous, _, crc, zero) = HEADER.unpack_from(raw, at)  # fmt: skip
         if magic != b"TVAUBLK1" or crc != zlib.crc32(raw[at : at + HEADER.size - 8]) or zero:
             raise Fault("the header was changed, or no block begins here")
         known = version == 1 and header_size == HEADER.size and hash_code in (1, 2)
@@ -227,6 +235,14 @@ class Chain:
             raise Fault("its signature does not match its hash")
         self.number, self.sequence, self.digest = number + 1, sequence + count, digest
         self.heads[number] = (sequence + count - 1, digest, signature, key[1])
+        times = [RECORD.unpack_from(payload)[5] for payload in records]
+        if times and (min(times), max(times)) != (earliest, latest):
+            raise Fault("its header tells other times than its records")
+        self.index.append({
+            "offset": at, "size": end - at, "block": number, "kind": kind, "first_sequence": sequence,
+            "last_sequence": sequence + count - 1, "first_time_ns": earliest, "last_time_ns": latest,
+            "hash": digest.hex(),
+        })  # fmt: skip
         return end, kind, sequence, records, raw[at + HEADER.size : hash_at], previous
 
     def records(self, body, count):
@@ -268,7 +284,10 @@ def load_keys(path):
     keys = {}
     for entry in load_json(path)["signers"]:
         key = bytes.fromhex(entry["public_key"])
-        keys[hashlib.sha256(key).digest()[:16]] = (entry["algorithm"], key)
+        key_id = hashlib.sha256(key).digest()[:16]
+        if entry.get("key_id", key_id.hex()) != key_id.hex():
+            raise Fault("%s: a public key stands under the id of another" % path)
+        keys[key_id] = (entry["algorithm"], key)
     return keys
 
 
@@ -321,6 +340,7 @@ def check_blocks(folder, manifest, keys, pinned, tokens):
                 raise Fault("%s, block %d at byte %d (records from %d on): %s"
                             % (name, number, at, chain.sequence, fault))  # fmt: skip
             at = end
+            chain.index[-1] = dict(chain.index[-1], file=name)
             if time.monotonic() - shown > 1 and sys.stderr.isatty():
                 shown = time.monotonic()
                 print("%d of %d blocks" % (chain.number - first, count), end="\r", file=sys.stderr)
@@ -334,22 +354,99 @@ def check_blocks(folder, manifest, keys, pinned, tokens):
     return chain, records, stamps, lines is not None
 
 
-def check_head(line, chain):
+def check_claims(folder, manifest, chain):
+    """Check what the bundle says of itself against the blocks; return what they cannot show."""
+    if not chain.index:
+        raise Fault("there is no block in the bundle")
+    since, until = manifest["since_ns"], manifest["until_ns"]
+    for bound in (since, until):
+        if bound is not None and type(bound) is not int:
+            raise Fault("the range in manifest.json is none")
+    for entry in (chain.index[0], chain.index[-1]):
+        # A bundle begins and ends with a block that may hold a record of its range.
+        late = since is not None and entry["last_time_ns"] < since
+        if late or (until is not None and entry["first_time_ns"] >= until) or entry["kind"] != 1:
+            raise Fault("block %d at an end of the bundle holds nothing of its range: the range was changed in "
+                        "manifest.json" % entry["block"])  # fmt: skip
+    if load_json(os.path.join(folder, "index.json")) != {"blocks": chain.index}:
+        raise Fault("index.json is not what the blocks say")
+    last = max(chain.heads)
+    sequence, digest, signature, _ = chain.heads[last]
+    head = ":".join((HEAD, chain.trail_id.hex(), str(sequence), str(last), digest.hex(), signature.hex()))
+    if manifest["head"] != head:
+        raise Fault("the head in manifest.json is not that of the last block")
+    end = parse_head(manifest["trail_head"], "the head of the trail in manifest.json")
+    if end[0] != chain.trail_id or end[2] < last or (end[2] == last and manifest["trail_head"] != head):
+        raise Fault("the head of the trail in manifest.json does not fit the last block")
+    for name, reason in manifest["left_out"].items():
+        if "records." + name in manifest["files"] or name not in ("jsonl", "parquet") or type(reason) is not str:
+            raise Fault("manifest.json says that %r was left out, which is not so" % name)
+    for name in ("README.txt", "index.json", "keys.json"):
+        if name not in manifest["files"]:
+            raise Fault("%s is not in manifest.json" % name)
+    span = "".join(
+        " %s %s" % (word, time_text(bound)) for word, bound in (("from", since), ("until", until)) if bound is not None
+    )
+    said = "Trail %s, blocks %d to %d, %d records%s.\nExported %s by TickVault %s.\n" % (
+        manifest["trail_id"], manifest["first_block"], last, manifest["records"], span, manifest["made"],
+        manifest["tickvault"],
+    )  # fmt: skip
+    with open(os.path.join(folder, "README.txt"), "rb") as file:
+        if said not in file.read(1 << 20).decode("utf-8"):
+            raise Fault("README.txt tells of another bundle than manifest.json")
+    open_claims = ["that it was made %r by TickVault %r" % (manifest["made"], manifest["tickvault"])]
+    if end[2] > last:
+        open_claims.append("that the trail ended with record %d in block %d then" % (end[1], end[2]))
+    if manifest["first_block"] > 1 or end[2] > last:
+        open_claims.append("that no block before or behind these holds a record of the range")
+    open_claims += ["why %s was left out (%r)" % pair for pair in sorted(manifest["left_out"].items())]
+    open_claims += ["what manifest.json says of %r" % name for name in sorted(set(manifest) - PROVEN)]
+    return [*open_claims, "which block introduced each key of keys.json", "the other words of README.txt"]
+
+
+def parse_head(line, what):
+    """Return (trail, sequence, block, hash in hex, signature) of a head line."""
     parts = line.strip().split(":")
-    if len(parts) != 6 or parts[0] != "tickvault-head":
-        raise Fault("--head is no head line")
-    trail, sequence, number = bytes.fromhex(parts[1]), int(parts[2]), int(parts[3])
+    if len(parts) != 6 or parts[0] != HEAD:
+        raise Fault("%s is no head line" % what)
+    return bytes.fromhex(parts[1]), int(parts[2]), int(parts[3]), parts[4], bytes.fromhex(parts[5])
+
+
+def check_head(line, chain):
+    """Check that the chain holds the block of a head; return its record's sequence."""
+    trail, sequence, number, named, signed = parse_head(line, "--head")
     if trail != chain.trail_id:
-        raise Fault("the head is of another trail, %s" % parts[1])
+        raise Fault("the head is of another trail, %s" % trail.hex())
     if number not in chain.heads:
-        raise Fault(
-            "the head names block %d, and the bundle holds %d to %d" % (number, min(chain.heads), max(chain.heads))
+        first, last = min(chain.heads), max(chain.heads)
+        where = (
+            "ends at record %d (block %d)" % (chain.heads[last][0], last)
+            if number > last
+            else "begins with block %d" % first
         )
+        raise Fault("this bundle %s, your head is of record %d (block %d): ask for a bundle that reaches it, or give a "
+                    "head of blocks %d to %d" % (where, sequence, number, first, last))  # fmt: skip
     last, digest, signature, key = chain.heads[number]
-    if digest.hex() != parts[4] or last != sequence:
+    if digest.hex() != named or last != sequence:
         raise Fault("block %d is not the one that the head names: the trail was replaced" % number)
-    if signature.hex() != parts[5] and not ed25519_verify(key, digest, bytes.fromhex(parts[5])):
+    if signature != signed and not ed25519_verify(key, digest, signed):
         raise Fault("the signature in the head is not of the trail's key")
+    return sequence
+
+
+def tell_part(manifest, chain, records):
+    """Print what the bundle is a part of, so that nobody takes it for the whole."""
+    total = chain.sequence - manifest["first_sequence"]
+    bounds = (("from", manifest["since_ns"]), ("until", manifest["until_ns"]))
+    span = " ".join("%s %s" % (word, time_text(bound)) for word, bound in bounds if bound is not None)
+    if span or records != total:
+        selected = (records, total, span)
+        print("NOTE: THIS IS A SELECTION: %d OF %d RECORDS OF THESE BLOCKS, those with a time %s." % selected)
+    end = parse_head(manifest["trail_head"], "trail_head")
+    if manifest["first_block"] > 1 or end[2] >= chain.number:
+        print("NOTE: THIS IS A PART OF THE TRAIL: records %d to %d; the trail begins with record 1%s." % (
+            manifest["first_sequence"], chain.sequence - 1,
+            " and went on to record %d (not proven)" % end[1] if end[2] >= chain.number else ""))  # fmt: skip
 
 
 def main():
@@ -366,8 +463,8 @@ def main():
         check_files(options.folder, manifest)
         keys = load_keys(options.keys or os.path.join(options.folder, "keys.json"))
         chain, records, stamps, compared = check_blocks(options.folder, manifest, keys, options.keys, options.tokens)
-        if options.head:
-            check_head(options.head, chain)
+        open_claims = check_claims(options.folder, manifest, chain)
+        reached = check_head(options.head, chain) if options.head else 0
     except Fault as fault:
         print("FAIL  %s" % fault)
         return 1
@@ -381,6 +478,9 @@ def main():
     print(
         "PASS  trail %s, blocks %d to %d, %d records" % facts, "and records.jsonl is exactly these" if compared else ""
     )
+    tell_part(manifest, chain, records)
+    if not compared:
+        print("NOTE: THERE IS NO records.jsonl IN THIS BUNDLE: the records are in blocks/ only.")
     if stamps:
         print("note: %d RFC 3161 tokens are in the chain; to check one: --tokens FOLDER, then `openssl ts -verify "
               "-digest HASH -in FILE -token_in -CAfile AUTHORITY.pem`" % stamps)  # fmt: skip
@@ -392,6 +492,11 @@ def main():
         )
     if not options.head:
         print("note: no --head was given; that the bundle is of the trail's latest state is not shown.")
+    elif reached < chain.sequence - 1:
+        print("note: the head is of record %d; that the %d records behind it are the trail's, the keys alone show."
+              % (reached, chain.sequence - 1 - reached))  # fmt: skip
+    for claim in open_claims:
+        print("not proven: %s" % claim)
     return 0
 
 

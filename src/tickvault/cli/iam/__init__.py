@@ -13,6 +13,7 @@ from tickvault.cli.iam.group import group
 from tickvault.cli.iam.key import key
 from tickvault.cli.iam.policy import policy
 from tickvault.cli.iam.role import role
+from tickvault.cli.iam.sealing import reset_sealing_key
 from tickvault.cli.iam.service_account import service_account
 from tickvault.cli.iam.sessions import assume_role, revoke_sessions
 from tickvault.cli.iam.simulating import simulate
@@ -56,5 +57,6 @@ for _command in (
     assume_role,
     revoke_sessions,
     simulate,
+    reset_sealing_key,
 ):
     iam.add_command(_command)

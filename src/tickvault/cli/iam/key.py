@@ -104,7 +104,8 @@ def rotate(
 def list_(user: str | None, account: str | None, vault_dir: str, as_json: bool) -> None:
     """List access keys.
 
-    List the access keys of a user or a service account, with when each was last used.
+    List the access keys of a user or a service account, with when each was last used. One is unreadable if its secret
+    cannot be opened: security/sealing.key is missing or another one, and nobody can sign with the key.
 
     \b
     Examples:
@@ -113,14 +114,20 @@ def list_(user: str | None, account: str | None, vault_dir: str, as_json: bool) 
     one_owner(user, account)
     with open_vault(vault_dir) as vault:
         found = vault.identities.list_access_keys(user, service_account=account)
+        unreadable = vault.identities.unreadable_access_keys(user, service_account=account)
     lines = []
     for each in found:
         used = "never used" if each.last_used_ns is None else f"used {terminal.format_time(each.last_used_ns)}"
         state = "disabled" if each.disabled else "active"
         if each.expires_ns is not None and not each.disabled:
             state = f"until {terminal.format_time(each.expires_ns)}"
+        if each.id in unreadable:
+            state = "disabled, unreadable" if each.disabled else "unreadable"
         lines.append(f"{each.id}  {state}  {used}  {each.description}".rstrip())
-    show_list(map(key_record, found), lines, as_json=as_json)
+    records = ({**key_record(each), "unreadable": each.id in unreadable} for each in found)
+    show_list(records, lines, as_json=as_json)
+    if unreadable:
+        terminal.say(f"unreadable: {terminal.printable(next(iter(unreadable.values())))}")
 
 
 @key.command()

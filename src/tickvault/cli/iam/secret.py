@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from tickvault.cli import terminal
+from tickvault.errors import AlreadyExistsError
 
 
 @contextmanager
@@ -20,7 +21,13 @@ def file_for_secret(path: str | None) -> Iterator[int | None]:
     if path is None:
         yield None
         return
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    except FileExistsError:
+        raise AlreadyExistsError(
+            f"--secret-file {path}: there is a file of that name, which may hold another secret; choose another name, "
+            "or remove it first; nothing was made"
+        ) from None
     try:
         os.fchmod(fd, 0o600)
         try:

@@ -46,7 +46,7 @@ def assume_role(
 ) -> None:
     """Begin a session of a role.
 
-    Begin a session of a role: credentials that end by themselves.
+    Its credentials end by themselves. Whoever has the access key must be let in by the trust policy of the role.
 
     \b
     Examples:

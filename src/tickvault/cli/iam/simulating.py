@@ -13,7 +13,7 @@ import click
 
 from tickvault.cli import terminal
 from tickvault.cli.options import json_option, open_vault, parse_pairs, vault_option
-from tickvault.errors import BucketNotFoundError, InvalidInputError
+from tickvault.errors import EXIT_CODES, AccessDeniedError, BucketNotFoundError, InvalidInputError
 
 if TYPE_CHECKING:
     from tickvault.objects.identities import Rights
@@ -41,7 +41,8 @@ def simulate(
     Say whether somebody may do something, and what each policy statement says of it.
 
     Policies of the identity, its boundary and the policy of the bucket are weighed as a server does. A condition sees
-    the time, the identity, and what --context gives.
+    the time, the identity, and what --context gives. Ends with exit status 0 if it is allowed, and 7, that of a missing
+    right, if not.
 
     \b
     Examples:
@@ -53,14 +54,17 @@ def simulate(
         found = _explained(vault, identity, action, resource, given)
     if as_json:
         terminal.answer_json(_record(found))
-        return
-    for line in found.text().splitlines():
-        terminal.answer(terminal.printable(line))
+    else:
+        for line in found.text().splitlines():
+            terminal.answer(terminal.printable(line))
+    if not found.decision.allowed:
+        raise click.exceptions.Exit(EXIT_CODES[AccessDeniedError])
 
 
 def _explained(vault: Vault, identity: str, action: str, resource: str, given: dict[str, str]) -> Explanation:
-    from tickvault.doors.s3.authorization.condition_keys import moment_keys
-    from tickvault.security.policy import SERVICE_RESOURCE, AccessRequest, explain, find_action, parse_policy
+    from tickvault.objects.condition_keys import moment_keys
+    from tickvault.objects.identities import trust_of
+    from tickvault.security.policy import SERVICE_RESOURCE, AccessRequest, explain, find_action
 
     known = find_action(action)
     if known is None:
@@ -72,21 +76,18 @@ def _explained(vault: Vault, identity: str, action: str, resource: str, given: d
     request = AccessRequest(rights.principal, known.name, arn, {**moment, **given})
     if known.name == "sts:AssumeRole":
         role = vault.identities.get_role(arn.rpartition(_ROLE)[2])
-        trust = parse_policy(role.trust_policy, kind="trust")
-        return explain(rights.policies, request._replace(resource=role.arn), trust_policy=trust)
+        return explain(rights.policies, request._replace(resource=role.arn), trust_policy=trust_of(role))
     return explain(rights.policies, request, _bucket_policy(vault, rights, arn))
 
 
 def _rights(vault: Vault, identity: str) -> Rights:
-    from tickvault.objects.identities import rights_by_arn, rights_of
+    from tickvault.objects.identities import rights_named
 
-    if identity == "anonymous" or identity.startswith("arn:"):
-        return rights_by_arn(vault.identities, identity)
-    return rights_of(vault.identities.find(identity))
+    return rights_named(vault.identities, identity)
 
 
 def _bucket_policy(vault: Vault, rights: Rights, arn: str) -> Policy | None:
-    from tickvault.doors.s3.authorization.bucket_rules import BucketRules
+    from tickvault.objects.bucket_rules import BucketRules
 
     name = arn.removeprefix(_ARN).partition("/")[0]
     if not arn.startswith(_ARN) or name == "*":

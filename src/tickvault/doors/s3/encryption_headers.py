@@ -27,6 +27,7 @@ PREFIX = "x-amz-server-side-encryption"
 KEY_ID = f"{PREFIX}-aws-kms-key-id"
 _BUCKET_KEY = f"{PREFIX}-bucket-key-enabled"
 _CUSTOMER = f"{PREFIX}-customer-"
+CUSTOMER_ALGORITHM = f"{_CUSTOMER}algorithm"
 COPY_SOURCE = f"x-amz-copy-source-{_CUSTOMER.removeprefix('x-amz-')}"
 _FIELDS = ("algorithm", "key", "key-md5")
 _KNOWN = {PREFIX, KEY_ID, _BUCKET_KEY, *(f"{_CUSTOMER}{field}" for field in _FIELDS)}

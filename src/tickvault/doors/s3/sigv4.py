@@ -1,10 +1,10 @@
 """AWS Signature Version 4, by Authorization header and by presigned URL.
 
-Invariants: a secret is never logged, stored in an answer, or part of an exception; signatures are compared in
-constant time; a request is either signed by a known key, or anonymous and only let through when the server
-was told to, or refused; every ``x-amz-*`` header and ``host`` must be signed, a session token among them, and of a
-presigned URL the token stands in the query, which is signed whole; any region is accepted, the service is ``s3``
-unless it is asked for another.
+Invariants: a secret is never logged, stored in an answer, or part of an exception, nor is a customer's key or a session
+token of the request; signatures are compared in constant time; a request is either signed by a known key, or anonymous
+and only let through when the server was told to, or refused; every ``x-amz-*`` header and ``host`` must be signed, a
+session token among them, and of a presigned URL the token stands in the query, which is signed whole; any region is
+accepted, the service is ``s3`` unless it is asked for another.
 
 Source: Amazon S3 API Reference, "Authenticating Requests (AWS Signature Version 4)".
 """
@@ -45,6 +45,12 @@ _SIGNED_HEADERS = re.compile(r"[a-z0-9!#$%&'*+.^_`|~;-]+").fullmatch
 _SHA256_HEX = re.compile(r"[0-9a-f]{64}").fullmatch
 #: What a client may add to a presigned URL unsigned: it says how the body is checked, no more.
 _UNSIGNED_ALLOWED = frozenset({"x-amz-content-sha256"})
+#: What a request may hold that must not come back in an answer, which clients write into their logs: a header to the
+#: end of its line, a parameter to the next one.
+_HIDDEN = re.compile(
+    r"(?im)(?:^|(?<=&))(x-amz-server-side-encryption-customer-key|"
+    r"x-amz-copy-source-server-side-encryption-customer-key|x-amz-security-token)(?::.*|=[^&\n]*)"
+)
 
 
 class Identity(NamedTuple):
@@ -344,7 +350,7 @@ class Authenticator:
             "AWSAccessKeyId": credential.access_key,
             "SignatureProvided": signature,
             "StringToSign": to_sign,
-            "CanonicalRequest": canonical,
+            "CanonicalRequest": _without_secrets(canonical),
         }
         shown: dict[str, Any] = {name: text for name, text in details.items() if _is_xml_text(text)}
         raise S3Error("SignatureDoesNotMatch", None, **shown)
@@ -418,6 +424,11 @@ def _not_supported() -> S3Error:
 
 def _iso(seconds: float) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
+
+
+def _without_secrets(canonical: str) -> str:
+    """Return a canonical request that may be shown: whoever compares it sees that a value was sent, and not which."""
+    return _HIDDEN.sub(lambda found: f"{found[0][: len(found[1]) + 1]}(hidden)", canonical)
 
 
 def _is_xml_text(text: str) -> bool:

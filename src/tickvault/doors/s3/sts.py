@@ -19,7 +19,7 @@ from urllib.parse import parse_qsl
 
 from tickvault.doors.s3.addressing import Target
 from tickvault.doors.s3.auditing import caller_of
-from tickvault.doors.s3.authorization.condition_keys import moment_keys, origin_keys
+from tickvault.doors.s3.authorization.condition_keys import origin_keys
 from tickvault.doors.s3.authorization.refusal import message
 from tickvault.doors.s3.authorization.signer import Signer
 from tickvault.doors.s3.context import Context
@@ -29,6 +29,7 @@ from tickvault.doors.s3.sigv4 import Authenticator
 from tickvault.doors.s3.xml import escape, tag
 from tickvault.engine.attribution import set_caller
 from tickvault.errors import AccessDeniedError, InvalidInputError
+from tickvault.objects.condition_keys import moment_keys
 from tickvault.objects.identities import decide_trust
 from tickvault.security.identity import Identities, Session
 from tickvault.security.identity.names import ACCOUNT_ID

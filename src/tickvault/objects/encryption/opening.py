@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tickvault.errors import IntegrityError
+from tickvault.objects.encryption.checksums import open_checksums
 from tickvault.objects.encryption.customer_key import check_key
 from tickvault.objects.encryption.sealing import AT_ONCE_SIZE_MAX, data_key_of
 from tickvault.objects.encryption.stored import digest_of, info_of, part_salts, place_binding
@@ -69,6 +70,10 @@ class SealedObject:
     def at_once(self, start: int, stop: int) -> bool:
         """Return whether opening a range takes so little that an event loop may do it."""
         return self._suite is AES_256_GCM or stop - start <= AT_ONCE_SIZE_MAX
+
+    def checksums(self, sealed: Mapping[str, bytes]) -> dict[str, str]:
+        """Return those of the object's sealed checksums that open."""
+        return open_checksums(self._suite, self._data_key, sealed)
 
     def pieces(self, read: ReadStored, start: int, stop: int, piece_size: int) -> Iterator[memoryview]:
         """Iterate over the plaintext [start, stop) in pieces of at most `piece_size` bytes, cut at frames.

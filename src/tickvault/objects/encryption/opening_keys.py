@@ -62,7 +62,7 @@ def open_vault_service(
     AccessDeniedError
         The keyring, or what protects it, is missing or another one.
     IntegrityError
-        The keyring is damaged, or an older copy or another keyring was put in its place.
+        The keyring is damaged, or an older copy was put in its place.
     """
     variables = os.environ if environment is None else environment
     name = variables.get(SERVICE_VARIABLE, "") or "file"
@@ -107,11 +107,7 @@ def _open_file(
             return create_keyring(path, protection)
         except AlreadyExistsError:
             pass  # another process was faster
-    found = open_keyring(path, protection, lowest_generation=lowest)
-    if seen is not None and found.keyring_id != seen["id"]:
-        found.close()
-        raise AccessDeniedError(f"{path}: is not the keyring of this vault; put the right one back")
-    return found
+    return open_keyring(path, protection, lowest_generation=lowest, keyring_id="" if seen is None else str(seen["id"]))
 
 
 def _protection(vault_path: str, variables: Mapping[str, str], *, create: bool) -> Protection:

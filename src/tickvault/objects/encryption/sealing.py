@@ -144,10 +144,24 @@ def ready(keys: VaultKeys, settings: BucketInfo, encryption: EncryptionRequest |
 def upload_secret(bucket: Bucket, key: bytes, sequence: int, en: Mapping[str, Any]) -> Secret:
     """Return what an upload's parts are encrypted under, to be wrapped anew for the object they become."""
     info = info_of(en)
-    suite = suite_with_id(en["s"])
-    plan = _plan(bucket, info.mode, suite, info.key_id, None)
-    binding = place_binding(plan.vault_id, en["m"], suite.id, bucket.bucket_id, key, sequence, 0, UPLOAD_PARTS)
-    return Secret(plan, plan.keys.unwrap(info.key_id, en["w"], binding), info.customer_check)
+    plan = _plan(bucket, info.mode, suite_with_id(en["s"]), info.key_id, None)
+    return Secret(plan, _unwrap_upload(bucket, key, sequence, en), info.customer_check)
+
+
+def upload_data_key(
+    bucket: Bucket, key: bytes, sequence: int, en: Mapping[str, Any], customer_key: bytes | None
+) -> bytes:
+    """Return the data key of an upload's parts; raises as `data_key_of` does, and what the key service says."""
+    info = info_of(en)
+    check_key(customer_key, info.customer_check)
+    return data_key_of(_unwrap_upload(bucket, key, sequence, en), info, suite_with_id(en["s"]), customer_key)
+
+
+def _unwrap_upload(bucket: Bucket, key: bytes, sequence: int, en: Mapping[str, Any]) -> bytes:
+    store = bucket.store
+    vault_id = store.engine.vault_id
+    binding = place_binding(vault_id, en["m"], en["s"], bucket.bucket_id, key, sequence, 0, UPLOAD_PARTS)
+    return store.keys.unwrap(en["k"], en["w"], binding)
 
 
 def data_key_of(inner: bytes, info: EncryptionInfo, suite: Suite, customer_key: bytes | None) -> bytes:

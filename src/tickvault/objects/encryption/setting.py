@@ -64,7 +64,7 @@ class EncryptionRequest:
         ----------
         asked : str, mapping or None
             The name of a suite, or a mapping with ``suite``, ``key`` (a key id), ``mode`` and ``customer_key``, each of
-            which may be left out.
+            which may be left out: with a key the mode is ``kms``, with a customer's key ``customer``, else ``managed``.
 
         Raises
         ------
@@ -81,7 +81,9 @@ class EncryptionRequest:
                 f"{', '.join(sorted(_FIELDS))}; not {_shown(asked)}"
             )
         suite, key, customer_key = asked.get("suite"), asked.get("key"), asked.get("customer_key")
-        mode = asked.get("mode") or ("customer" if customer_key is not None else "managed")
+        # Who names a key chooses it, which is what S3 calls aws:kms.
+        implied = "customer" if customer_key is not None else "managed" if key is None else "kms"
+        mode = asked.get("mode") or implied
         if mode not in MODES:
             raise InvalidInputError(f"a mode of encryption is one of {', '.join(MODES)}; not {mode!r:.40}")
         if (mode == "customer") != (customer_key is not None):

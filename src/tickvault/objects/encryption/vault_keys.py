@@ -1,8 +1,8 @@
 """The keys of a vault: its key service, opened when it is first needed, and every change of a key on record.
 
 Invariants: a change of a key is written down in the vault (the document ``keyring/state``, with the keyring's id and
-generation) and in its audit trail; an older copy of the keyring than the vault has written down is refused; opening a
-vault, verifying it, backing it up and rebuilding its index need no key and open none.
+generation), and so in its audit trail; an older copy of the keyring than the vault has written down is refused; opening
+a vault, verifying it, backing it up and rebuilding its index need no key and open none.
 """
 
 from __future__ import annotations
@@ -11,10 +11,6 @@ import os
 import threading
 from typing import Any
 
-from tickvault.audit.actor import Actor, process_actor
-from tickvault.audit.auditor import Auditor
-from tickvault.audit.record import Category
-from tickvault.engine.attribution import current_caller
 from tickvault.errors import (
     AccessDeniedError,
     AlreadyExistsError,
@@ -27,6 +23,7 @@ from tickvault.errors import (
 from tickvault.objects.documents import VaultDocuments
 from tickvault.objects.encryption.opening_keys import at_a_distance, has_keyring, open_vault_service
 from tickvault.objects.encryption.setting import default_key_id
+from tickvault.objects.entries import KEYRING_DOCUMENT
 from tickvault.security.cipher import AES_256_GCM, SUITES
 from tickvault.security.keyring import (
     EnvelopeKeyService,
@@ -37,8 +34,6 @@ from tickvault.security.keyring import (
     open_key_service,
 )
 
-#: The document with what the vault knows of its keyring.
-KEYRING_DOCUMENT = "keyring/state"
 #: What a keyring file puts around a data key, bytes; see docs/formats/encrypted-body.md.
 _FILE_OVERHEAD = 22 + 28
 #: What a blob may grow by between two of them: the digits of a version.
@@ -56,10 +51,9 @@ class MissingKeyError(AccessDeniedError):
 class VaultKeys:
     """The keys of one vault in one process. Threads may share it."""
 
-    def __init__(self, path: str, documents: VaultDocuments, auditor: Auditor) -> None:
+    def __init__(self, path: str, documents: VaultDocuments) -> None:
         self._path = path
         self._documents = documents
-        self._auditor = auditor
         self._lock = threading.RLock()
         self._given: KeyService | None = None
         self._service: KeyService | None = None
@@ -103,7 +97,7 @@ class VaultKeys:
                     state = self._documents.get(KEYRING_DOCUMENT)
                     seen = state.data if state is not None and state.data.get("id") else None
                     service = open_vault_service(self._path, seen, create=create)
-                self._note(service, "OpenKeyring", "", only_if_new=True)
+                self._note(service, "OpenKeyring", only_if_new=True)
                 self._service = service
             return self._service
 
@@ -211,7 +205,7 @@ class VaultKeys:
     def protect(self, protection: Protection) -> None:
         """Seal the keyring with another passphrase or key file from now on."""
         self._keyring("protect").protect(protection)
-        self._note(self.open(), "ProtectKeyring", "")
+        self._note(self.open(), "ProtectKeyring")
 
     def destroy(self, key_id: str) -> KeyDescription:
         """Destroy a key without asking who needs it; `key_uses.destroy_key` asks."""
@@ -234,18 +228,13 @@ class VaultKeys:
         service = self.open()
         if isinstance(service, EnvelopeKeyService):
             service.forget(found.key_id)
-        self._note(service, action, found.key_id)
-        self._record(action, found)
+        self._note(service, action, found)
         return found
 
-    def _record(self, action: str, found: KeyDescription) -> None:
-        caller = current_caller()
-        actor = Actor.of(caller.who) if caller.who else process_actor()
-        detail = {"key_id": found.key_id, "state": found.state, "version": str(found.current_version)}
-        self._auditor.record(actor._replace(action=action), Category.SYSTEM, action=action, detail=detail)
-
-    def _note(self, service: KeyService, action: str, key_id: str, *, only_if_new: bool = False) -> None:
-        """Write down in the vault which keyring it has, and what was done to it last."""
+    def _note(
+        self, service: KeyService, action: str, key: KeyDescription | None = None, *, only_if_new: bool = False
+    ) -> None:
+        """Write down in the vault which keyring it has, and what was done to it last: the audit trail tells it."""
         keyring = service.keyring if isinstance(service, FileKeyService) else None
         for _ in range(_ATTEMPTS):
             found = self._documents.get(KEYRING_DOCUMENT)
@@ -257,9 +246,11 @@ class VaultKeys:
                 "id": "" if keyring is None else keyring.keyring_id,
                 "generation": max(generation, known),
                 "action": action,
-                "key": key_id,
+                "key": "" if key is None else key.key_id,
                 "by": _by(),
             }
+            if key is not None:
+                data |= {"state": key.state, "version": key.current_version}
             try:
                 self._documents.put(KEYRING_DOCUMENT, data, expect=0 if found is None else found.revision)
                 return

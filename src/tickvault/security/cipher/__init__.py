@@ -16,6 +16,7 @@ from tickvault.security.cipher.layout import (
 from tickvault.security.cipher.opener import Opener, ReadStored
 from tickvault.security.cipher.sealer import SealedBody, Sealer, seal_body
 from tickvault.security.cipher.suite import AES_256_GCM, SM4_GCM, SUITES, Suite, suite_named, suite_with_id
+from tickvault.security.cipher.values import ValueCipher
 from tickvault.security.cipher.wrapping import body_binding, parts_digest, unwrap_data_key, wrap_data_key
 
 __all__ = [
@@ -31,6 +32,7 @@ __all__ = [
     "SealedBody",
     "Sealer",
     "Suite",
+    "ValueCipher",
     "body_binding",
     "frame_count",
     "parts_digest",

@@ -29,7 +29,8 @@ from tickvault.security.identity.requirements import (
     required,
     required_action,
 )
-from tickvault.security.identity.sealer import FileSealer, Sealer
+from tickvault.security.identity.sealer import FileSealer, Sealer, VaultSealer
+from tickvault.security.identity.sealing import SealingReset, anything_sealed
 from tickvault.security.identity.secret import Secret
 from tickvault.security.identity.sessions import Session, TrustDecider, TrustRequest
 
@@ -56,6 +57,7 @@ __all__ = [
     "Requirement",
     "Role",
     "Sealer",
+    "SealingReset",
     "Secret",
     "ServiceAccount",
     "Session",
@@ -63,6 +65,8 @@ __all__ = [
     "TrustDecider",
     "TrustRequest",
     "User",
+    "VaultSealer",
+    "anything_sealed",
     "required",
     "required_action",
 ]

@@ -17,6 +17,7 @@ from tickvault.security.identity import (
     keys,
     policies,
     roles,
+    sealing,
     service_accounts,
     sessions,
     upkeep,
@@ -38,7 +39,7 @@ class Identities(Registry):
     documents : Documents
         Where they are kept.
     sealer : Sealer
-        Seals secrets; `FileSealer.open(vault_path)` is the one of a vault on disk.
+        Seals secrets; `VaultSealer` is the one of a vault on disk.
     compile_policy : callable
         Takes a policy text and its kind (``identity``, ``session``, ``trust``) and raises `InvalidInputError` for a
         bad one.
@@ -91,9 +92,7 @@ class Identities(Registry):
         ------
         CredentialRefusedError
             It is unknown, disabled, expired, revoked, or the token is not its own: `refusal` tells which, `s3_code`
-            what to answer.
-        IntegrityError
-            Its secret cannot be unsealed.
+            what to answer. Also when its secret cannot be unsealed.
         """
         return self._lookup.find(access_key_id, session_token)
 
@@ -155,6 +154,8 @@ class Identities(Registry):
     rotate_access_key = keys.rotate_access_key
     set_access_key_disabled = keys.set_access_key_disabled
     delete_access_key = keys.delete_access_key
+    unreadable_access_keys = sealing.unreadable_access_keys
+    reset_sealing_key = sealing.reset_sealing_key
 
     assume_role = sessions.assume_role
     get_session_token = sessions.get_session_token

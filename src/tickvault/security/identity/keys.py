@@ -9,7 +9,14 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Protocol, TypeVar
 
-from tickvault.errors import AccessDeniedError, BusyError, ConflictError, InvalidInputError, NotFoundError
+from tickvault.errors import (
+    AccessDeniedError,
+    BusyError,
+    ConflictError,
+    InvalidInputError,
+    NotFoundError,
+    TickVaultError,
+)
 from tickvault.security.identity import checks, last_used, names, pointers, shelf
 from tickvault.security.identity.limits import NS, ROTATION_GRACE_S_MAX
 from tickvault.security.identity.model import AccessKey, KeyOwner, KeyOwnerKind, ServiceAccount, User
@@ -165,6 +172,11 @@ def list_access_keys(
     return last_used.with_last_used(registry, owner.access_keys)
 
 
+def owner_of(registry: Registry, user: str | None, service_account: str | None) -> KeyOwner:
+    """Return the one of both that is named; raises `NotFoundError`."""
+    return _fetch(registry, *_owner(user, service_account))
+
+
 def secret_of(registry: Registry, owner: KeyOwner, key: AccessKey) -> Secret:
     """Return the secret of a key; raises `IntegrityError` if it does not open."""
     return Secret(registry.sealer.unseal(key.sealed_secret, _binding(registry, owner, key.id)).decode())
@@ -174,7 +186,11 @@ def _prepare(registry: Registry, owner: KeyOwner, draft: AccessKey) -> NewAccess
     """Give a key an id, a secret and a pointer, which leads nowhere until the owner has the key."""
     key_id = pointers.write_new(registry, Pointer(draft.owner_kind, draft.owner, owner.id, draft.created_ns))
     secret = names.new_secret()
-    sealed = registry.sealer.seal(secret.encode(), _binding(registry, owner, key_id))
+    try:
+        sealed = registry.sealer.seal(secret.encode(), _binding(registry, owner, key_id))
+    except TickVaultError:
+        pointers.drop(registry, [replace(draft, id=key_id)])
+        raise
     return NewAccessKey(replace(draft, id=key_id, sealed_secret=sealed), Secret(secret))
 
 

@@ -11,8 +11,9 @@ take room in the cache.
 from __future__ import annotations
 
 import hmac
+import logging
 
-from tickvault.errors import BusyError
+from tickvault.errors import BusyError, TickVaultError
 from tickvault.security.identity import effective, keys, pointers, token
 from tickvault.security.identity.credential import (
     Anchor,
@@ -37,7 +38,11 @@ from tickvault.security.identity.refusal import CredentialRefusedError, Refusal
 from tickvault.security.identity.registry import Registry
 from tickvault.security.identity.secret import Secret
 
+log = logging.getLogger("tickvault.identity")
+
 CACHED_MAX = 16_384
+#: What keeps going wrong is logged this often, not at each request.
+_TOLD_EVERY_NS = 60 * NS
 _READ_TRIES_MAX = 32
 _NEVER_NS = 2**63 - 1
 
@@ -67,6 +72,7 @@ class Lookup:
         self._now_ns = registry.clock.now_ns
         self._uses = uses
         self._entries: dict[str, _Entry] = {}
+        self._told_at_ns = -_NEVER_NS
 
     def find(self, access_key_id: str, session_token: str | None = None) -> Credential:
         """Return what is known of an access key; raises `CredentialRefusedError`."""
@@ -159,7 +165,10 @@ class Lookup:
             raise CredentialRefusedError(Refusal.DISABLED, f"access key {access_key_id}: {who} is disabled")
         if key.expires_ns is not None and self._now_ns() >= key.expires_ns:
             raise _expired(access_key_id)
-        secret = keys.secret_of(self._registry, owner, key)
+        try:
+            secret = keys.secret_of(self._registry, owner, key)
+        except TickVaultError as error:
+            raise self._unreadable(access_key_id, error) from error
         principal = effective.principal_of_user(user)
         if isinstance(owner, ServiceAccount):
             narrowing = [] if owner.policy is None else [NamedPolicy(f"service-account/{owner.name}", owner.policy)]
@@ -179,7 +188,10 @@ class Lookup:
         )
 
     def _read_session(self, reading: Reading, access_key_id: str, session_token: str) -> Credential:
-        claims = token.decode(self._registry, session_token)
+        try:
+            claims = token.decode(self._registry, session_token)
+        except TickVaultError as error:
+            raise self._unreadable(access_key_id, error) from error
         if claims is None or claims.access_key_id != access_key_id:
             raise _bad_token(access_key_id)
         if self._now_ns() >= claims.expires_ns:
@@ -217,6 +229,14 @@ class Lookup:
             identity_arn=principal.arn,
             owner_id=subject.id,
         )
+
+    def _unreadable(self, access_key_id: str, error: TickVaultError) -> CredentialRefusedError:
+        """Return the refusal of a key that the vault itself cannot open, and tell whoever runs it."""
+        now_ns = self._registry.clock.monotonic_ns()
+        if now_ns - self._told_at_ns >= _TOLD_EVERY_NS:
+            self._told_at_ns = now_ns
+            log.error("access key %s, and perhaps others, cannot be opened: %s", ascii(access_key_id)[1:-1], error)
+        return CredentialRefusedError(Refusal.UNREADABLE, f"access key {access_key_id!a:.140}: {error}")
 
 
 def _parent(reading: Reading, account: ServiceAccount) -> User | None:

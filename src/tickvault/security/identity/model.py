@@ -122,6 +122,8 @@ class Role:
     id: str
     created_ns: int
     trust_policy: str
+    trusted: Mapping[str, str] = field(default_factory=dict)
+    """Unique ids, by ARN, of those whom the trust policy names, as they were when it was written."""
     description: str = ""
     duration_s_max: int = 3600
     tags: Mapping[str, str] = field(default_factory=dict)

@@ -54,9 +54,11 @@ def check_session_name(name: str) -> str:
 def _checked(noun: str, name: str, shortest: int, longest: int, reserved: frozenset[str] | tuple[()]) -> str:
     if not isinstance(name, str):
         raise InvalidInputError(f"{noun} name: must be text, was {type(name).__name__}")
-    if not shortest <= len(name) <= longest or not _NAME.fullmatch(name):
+    # In a path "." and ".." lead elsewhere, and policies put names into paths: bucket/${aws:username}/.
+    if not shortest <= len(name) <= longest or not _NAME.fullmatch(name) or name in (".", ".."):
         raise InvalidInputError(
-            f"{noun} name {name[:80]!a}: must be {shortest} to {longest} characters of A-Z a-z 0-9 _ + = , . @ -"
+            f"{noun} name {name[:80]!a}: must be {shortest} to {longest} characters of A-Z a-z 0-9 _ + = , . @ -, "
+            "and not . or .."
         )
     if name.lower() in reserved:
         raise InvalidInputError(f"{noun} name {name!r}: is reserved; choose another")

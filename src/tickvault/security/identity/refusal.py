@@ -25,6 +25,8 @@ class Refusal(Enum):
     """The session was revoked, or its role, user or service account is gone or disabled."""
     BROKEN = "broken"
     """What the identity refers to is missing, so that what it may do is unknown."""
+    UNREADABLE = "unreadable"
+    """The secret of the key, or the token, cannot be opened: the sealing key is missing or another one, or damage."""
 
     @property
     def s3_code(self) -> str:
@@ -40,6 +42,8 @@ _S3_CODES = {
     Refusal.INVALID_TOKEN: "InvalidToken",
     Refusal.REVOKED: "InvalidToken",
     Refusal.BROKEN: "AccessDenied",
+    # The fault is the server's, and an operator's to mend: no client should throw its key away.
+    Refusal.UNREADABLE: "ServiceUnavailable",
 }
 
 

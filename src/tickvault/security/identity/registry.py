@@ -6,7 +6,7 @@ and to what it belongs to.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from tickvault.errors import InvalidInputError
 from tickvault.seam.clock import Clock, SystemClock
@@ -21,8 +21,9 @@ from tickvault.security.identity.limits import (
 from tickvault.security.identity.names import check_name
 from tickvault.security.identity.sealer import Sealer
 
-PolicyCompiler = Callable[[str, str], object]
-"""Takes a policy text and its kind (``identity``, ``session``, ``trust``); raises `InvalidInputError` for a bad one."""
+PolicyCompiler = Callable[[str, str], Iterable[str]]
+"""Takes a policy text and its kind (``identity``, ``session``, ``trust``), and returns the ARNs of the identities that
+it names as principals; raises `InvalidInputError` for a bad one."""
 
 _SIZE_MAX = {
     "identity": IDENTITY_POLICY_SIZE_MAX,

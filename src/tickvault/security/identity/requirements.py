@@ -94,6 +94,8 @@ REQUIREMENTS: dict[str, Requirement] = {
     "delete_access_key": Requirement("iam:DeleteAccessKey", "key", administer="others"),
     "get_access_key": Requirement("iam:GetAccessKeyLastUsed", "key", changes=False),
     "list_access_keys": Requirement("iam:ListAccessKeys", "key", changes=False),
+    "unreadable_access_keys": Requirement("iam:ListAccessKeys", "key", changes=False),
+    "reset_sealing_key": Requirement("iam:UpdateAccessKey", "none", administer="others"),
     "assume_role": Requirement("sts:AssumeRole", "role", changes=False),
     "get_session_token": Requirement("sts:GetSessionToken", "none", changes=False),
     "revoke_sessions": Requirement("iam:RevokeSessions", "session-holder"),

@@ -1,7 +1,7 @@
 """Verbs of roles.
 
-Invariants: a role has a trust policy; sessions refer to a role by its id, so that none of them is one of a namesake
-made later.
+Invariants: a role has a trust policy, which trusts those who had the names in it when it was written; sessions refer to
+a role by its id, so that none of them is one of a namesake made later.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from tickvault.security.identity import checks, links, shelf
 from tickvault.security.identity.limits import ROLE_DURATION_S_MAX, ROLE_DURATION_S_MIN
 from tickvault.security.identity.model import Role
 from tickvault.security.identity.names import check_name, new_id
+from tickvault.security.identity.principal_ids import principal_ids
 from tickvault.security.identity.registry import Registry
 from tickvault.security.identity.shelf import POLICIES, ROLES
 
@@ -33,7 +34,7 @@ def create_role(
     Parameters
     ----------
     trust_policy : str
-        JSON: who may assume it.
+        JSON: who may assume it. Who is named there must be there, and nobody made later under that name is meant.
     duration_s_max : int, optional
         Longest session, 3,600 to 43,200 seconds.
     tags : mapping of str to str, optional
@@ -54,7 +55,8 @@ def create_role(
         name=name,
         id=new_id("role"),
         created_ns=registry.clock.now_ns(),
-        trust_policy=registry.check_policy(trust_policy, "trust", f"{what}, trust policy"),
+        trust_policy=trust_policy,
+        trusted=_trusted(registry, trust_policy, f"{what}, trust policy"),
         description=checks.check_description(description, what),
         duration_s_max=_check_duration(duration_s_max, what),
         tags=checks.check_tags(tags or {}, registry.limits.tags_max, what),
@@ -94,8 +96,7 @@ def update_role(
         It has another revision than `expect`.
     """
     what = f"role {name}"
-    if trust_policy is not None:
-        registry.check_policy(trust_policy, "trust", f"{what}, trust policy")
+    trusted = {} if trust_policy is None else _trusted(registry, trust_policy, f"{what}, trust policy")
     if description is not None:
         checks.check_description(description, what)
     if duration_s_max is not None:
@@ -106,6 +107,7 @@ def update_role(
         return replace(
             role,
             trust_policy=role.trust_policy if trust_policy is None else trust_policy,
+            trusted=role.trusted if trust_policy is None else trusted,
             description=role.description if description is None else description,
             duration_s_max=role.duration_s_max if duration_s_max is None else duration_s_max,
             tags=role.tags if new_tags is None else new_tags,
@@ -135,6 +137,12 @@ def delete_role(registry: Registry, name: str, *, force: bool = False) -> None:
         )
     shelf.remove(registry, ROLES, role)
     registry.counted.pop("role", None)
+
+
+def _trusted(registry: Registry, trust_policy: str, what: str) -> dict[str, str]:
+    """Return the unique ids, by ARN, of those whom a trust policy names; raises `InvalidInputError` if it is none."""
+    registry.check_policy(trust_policy, "trust", what)
+    return principal_ids(registry.documents, registry.compile_policy(trust_policy, "trust"), what)
 
 
 def _check_duration(duration_s: int, what: str) -> int:

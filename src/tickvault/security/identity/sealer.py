@@ -16,12 +16,13 @@ from __future__ import annotations
 
 import hashlib
 import secrets
+from collections.abc import Callable
 from typing import Protocol
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from tickvault.errors import IntegrityError, InvalidInputError
+from tickvault.errors import AccessDeniedError, IntegrityError, InvalidInputError, NotFoundError
 from tickvault.security.identity import sealing_key
 
 _VERSION = b"\x01"
@@ -42,6 +43,9 @@ class Sealer(Protocol):
 
     def unseal(self, blob: bytes, binding: bytes) -> bytes:
         """Return what was sealed; raises `IntegrityError` for any other blob or binding."""
+
+    def make_key(self) -> bool:
+        """Make the key if it is missing, whatever was sealed before; return whether it was."""
 
 
 class FileSealer:
@@ -84,10 +88,75 @@ class FileSealer:
             raise IntegrityError(
                 f"sealed secret: was sealed with key {blob[1:_HEADER_SIZE].hex()}, and this vault has "
                 f"{self._header[1:].hex()}; bring the vault's own {sealing_key.FOLDER_NAME}/{sealing_key.FILE_NAME} "
-                "back, or make new access keys"
+                "back; or, if it is lost for good, run: tickvault iam reset-sealing-key"
             )
         nonce = blob[_HEADER_SIZE : _HEADER_SIZE + _NONCE_SIZE]
         try:
             return self._cipher.decrypt(nonce, blob[_HEADER_SIZE + _NONCE_SIZE :], self._header + binding)
         except InvalidTag:
             raise IntegrityError("sealed secret: was altered, or belongs to another identity or vault") from None
+
+    def make_key(self) -> bool:
+        """Return False: there is one."""
+        return False
+
+
+class VaultSealer:
+    """The sealer of a vault's folder, opened when it is first needed.
+
+    A lost key is not made again by the way: what it sealed would be lost without anybody having said so. One that was
+    put back, or made anew, is taken by processes that run.
+
+    Parameters
+    ----------
+    vault_path : str
+    sealed_before : callable
+        Tells whether anything of the vault was sealed, which needs the key that it has, or had.
+    """
+
+    def __init__(self, vault_path: str, sealed_before: Callable[[], bool]) -> None:
+        self._vault_path = vault_path
+        self._sealed_before = sealed_before
+        self._sealer: FileSealer | None = None
+
+    def seal(self, plaintext: bytes, binding: bytes) -> bytes:
+        """Return a blob that `unseal` opens with the same binding; makes the key if nothing was sealed before.
+
+        Raises
+        ------
+        AccessDeniedError
+            The key is missing, and something was sealed with it.
+        """
+        try:
+            sealing_key.load(self._vault_path)
+        except NotFoundError:
+            if not self._sealed_before():
+                sealing_key.create(self._vault_path)
+        return self._read().seal(plaintext, binding)
+
+    def unseal(self, blob: bytes, binding: bytes) -> bytes:
+        """Return what was sealed; raises as `FileSealer.unseal`, and `AccessDeniedError` if the key is missing."""
+        known = self._sealer
+        if known is not None:
+            try:
+                return known.unseal(blob, binding)
+            except IntegrityError:
+                pass  # perhaps the file is another one now
+        return self._read().unseal(blob, binding)
+
+    def make_key(self) -> bool:
+        """Make the key if it is missing, whatever was sealed before; return whether it was."""
+        return sealing_key.create(self._vault_path)
+
+    def _read(self) -> FileSealer:
+        """Return the sealer of the file as it is now."""
+        try:
+            found = FileSealer(sealing_key.load(self._vault_path))
+        except NotFoundError:
+            raise AccessDeniedError(
+                f"{sealing_key.FOLDER_NAME}/{sealing_key.FILE_NAME} of the vault is missing, which every access key "
+                "and session needs; put it back from where you keep it; or, if it is lost for good, run: "
+                "tickvault iam reset-sealing-key"
+            ) from None
+        self._sealer = found
+        return found

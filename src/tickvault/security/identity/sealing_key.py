@@ -2,7 +2,8 @@
 
 Invariants: it holds 32 random bytes and nothing else; only its owner can read it, else it is refused; it is there
 whole or not at all, also when several processes make it at once, which then all use the same one; it is never
-replaced, since every access key of the vault would be lost with it.
+replaced, since every access key of the vault would be lost with it. Whether a missing one may be made is for
+`sealer.VaultSealer` to say: only while nothing was sealed.
 """
 
 from __future__ import annotations
@@ -32,12 +33,29 @@ def load_or_create(vault_path: str) -> bytes:
     StorageError
         The system refused.
     """
-    path = os.path.join(vault_path, FOLDER_NAME, FILE_NAME)
     try:
-        return _read(path)
+        return load(vault_path)
     except NotFoundError:
-        create_private(path, secrets.token_bytes(KEY_SIZE))
-        return _read(path)
+        create(vault_path)
+        return load(vault_path)
+
+
+def load(vault_path: str) -> bytes:
+    """Return the key of a vault; raises `NotFoundError` if there is none, else as `load_or_create`."""
+    return _read(_path(vault_path))
+
+
+def create(vault_path: str) -> bool:
+    """Make the key of a vault if it has none; return whether it had none."""
+    path = _path(vault_path)
+    if os.path.lexists(path):
+        return False
+    create_private(path, secrets.token_bytes(KEY_SIZE))
+    return True
+
+
+def _path(vault_path: str) -> str:
+    return os.path.join(vault_path, FOLDER_NAME, FILE_NAME)
 
 
 def _read(path: str) -> bytes:
@@ -46,7 +64,7 @@ def _read(path: str) -> bytes:
     )
     if len(data) != KEY_SIZE:
         raise FormatError(
-            f"{path}: must hold {KEY_SIZE} bytes, holds {len(data)}; bring it back from where you keep it. Without it "
-            "the secrets of access keys are lost, and new ones must be made"
+            f"{path}: must hold {KEY_SIZE} bytes, holds {len(data)}; bring it back from where you keep it. If it is "
+            "lost for good, move this file away, then run: tickvault iam reset-sealing-key"
         )
     return data

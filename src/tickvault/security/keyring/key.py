@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from itertools import pairwise
 from typing import Any
 
@@ -193,4 +194,5 @@ def usable(keys: Mapping[str, Key], key_id: str, doing: str, path: str) -> Key:
 
 def _since(key: Key) -> str:
     by = f" by {key.changed_by}" if key.changed_by else ""
-    return f" at {key.changed_ns} ns{by}"
+    changed = datetime.fromtimestamp(key.changed_ns // 10**9, UTC)
+    return f" at {changed:%Y-%m-%dT%H:%M:%S}.{key.changed_ns // 10**6 % 1000:03d}Z{by}"

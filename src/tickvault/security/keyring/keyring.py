@@ -13,7 +13,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from tickvault.errors import AlreadyExistsError, IntegrityError, NotFoundError
+from tickvault.errors import AccessDeniedError, AlreadyExistsError, IntegrityError, NotFoundError
 from tickvault.seam.clock import Clock, SystemClock
 from tickvault.seam.disk import Disk, OsDisk
 from tickvault.security.cipher import AES_256_GCM
@@ -44,6 +44,7 @@ class Keyring:
         protection: Protection,
         *,
         lowest_generation: int,
+        keyring_id: str = "",
         disk: Disk,
         clock: Clock,
         check_interval_s: float,
@@ -55,7 +56,7 @@ class Keyring:
         self._interval_ns = int(check_interval_s * 1e9)
         self._lock = threading.RLock()
         self._lowest = lowest_generation
-        self._keyring_id = ""
+        self._keyring_id = keyring_id
         self._check_at_ns = 0
         self._snapshot = self._load()
 
@@ -199,12 +200,14 @@ class Keyring:
         file = storing.StoredFile(self._disk, self.path)
         content = decode(file.data, self._protection, self.path)
         if self._keyring_id and content.keyring_id != self._keyring_id:
-            raise IntegrityError(f"{self.path}: was replaced by another keyring; put the right one back")
+            raise AccessDeniedError(f"{self.path}: was replaced by another keyring; put the right one back")
         if content.generation < self._lowest:
+            # Without its id the two cannot be told apart.
+            other = "" if self._keyring_id else ", or another keyring"
             raise IntegrityError(
                 f"{self.path}: is of generation {content.generation}, and generation {self._lowest} was seen already: "
-                "an older copy was put in its place, in which keys may be missing or destroyed ones back; put the "
-                "newest one back"
+                f"an older copy was put in its place{other}; keys may be missing in it, or destroyed ones back. Put "
+                "the newest one back"
             )
         self._lowest, self._keyring_id = content.generation, content.keyring_id
         return Snapshot(content, file)
@@ -249,6 +252,7 @@ def open_keyring(
     protection: Protection,
     *,
     lowest_generation: int = 0,
+    keyring_id: str = "",
     disk: Disk | None = None,
     clock: Clock | None = None,
     check_interval_s: float = CHECK_INTERVAL_S,
@@ -263,6 +267,9 @@ def open_keyring(
         A `Passphrase` or a `KeyFile`.
     lowest_generation : int
         The highest generation that the caller has seen and kept elsewhere; an older file is refused.
+    keyring_id : str, optional
+        `Keyring.keyring_id` as the caller has kept it elsewhere; another keyring is refused as such, whatever its
+        generation. Empty: any is taken.
     check_interval_s : float
         How often to look whether another process replaced the file, seconds.
 
@@ -271,7 +278,7 @@ def open_keyring(
     NotFoundError
         There is no such file.
     AccessDeniedError
-        The passphrase or the key file is another one.
+        The passphrase or the key file is another one, or the keyring is another one than `keyring_id`.
     IntegrityError
         The file is damaged or cut off, or older than `lowest_generation`.
     FormatError
@@ -281,6 +288,7 @@ def open_keyring(
         os.path.abspath(path),
         protection,
         lowest_generation=lowest_generation,
+        keyring_id=keyring_id,
         disk=disk or OsDisk(),
         clock=clock or SystemClock(),
         check_interval_s=check_interval_s,

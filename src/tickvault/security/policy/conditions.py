@@ -1,6 +1,7 @@
 """The ``Condition`` element: read once, then asked for every request.
 
 Every condition of a statement must hold; of the values of a condition one must agree, or none for a negated operator.
+Of several values of the request an Allow asks it of each, a Deny of any.
 
 Invariants: an operator that nobody knows is refused when the policy is read, never skipped; a key that the request
 lacks makes a condition false, unless the operator is negated, ends in ``IfExists`` or asks with ``ForAllValues:``; a
@@ -15,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Literal
 
+from tickvault.security.policy.keys import plain_value
 from tickvault.security.policy.limits import (
     CONDITIONS_MAX,
     KEY_LENGTH_MAX,
@@ -36,10 +38,10 @@ class Condition:
 
     __slots__ = (
         "_absent",
+        "_deny",
         "_negated",
         "_null",
         "_test",
-        "_unreadable",
         "base",
         "key",
         "key_folded",
@@ -64,7 +66,7 @@ class Condition:
         self._test = read.test
         self._negated = known.negated
         self._null = base == "Null"
-        self._unreadable = deny
+        self._deny = deny
         self._absent = if_exists or quantifier == "ForAllValues" or (known.negated and not quantifier)
 
     def holds(self, context: Context) -> bool:
@@ -82,13 +84,12 @@ class Condition:
                 return self._test(value, context) != self._negated
             agree = [self._test(one, context) for one in value]
         except UnreadableError:
-            return self._unreadable
-        if self.quantifier == "ForAnyValue":
-            return any(one != self._negated for one in agree)
-        if self.quantifier == "ForAllValues":
-            return all(one != self._negated for one in agree)
-        # Without a quantifier AWS leaves several values undefined: any of them agrees, or for a negated operator none.
-        return any(agree) != self._negated
+            return self._deny
+        # Without a quantifier AWS leaves several values undefined. Here none of them helps whoever sent them: an Allow
+        # asks it of every value, a Deny of any.
+        wanted = self.quantifier or ("ForAnyValue" if self._deny else "ForAllValues")
+        every = all if wanted == "ForAllValues" else any
+        return every(one != self._negated for one in agree)
 
 
 def _split_operator(operator: str, place: str) -> tuple[Quantifier, str, bool]:
@@ -142,7 +143,7 @@ def read_conditions(value: Any, place: str, *, deny: bool, variables: bool) -> t
             if key.lower() in seen:
                 refuse(here, f"is {seen[key.lower()]!r} again, as names of keys are compared without case")
             seen[key.lower()] = key
-            values = _read_values(given, here)
+            values = tuple(plain_value(key.lower(), value) for value in _read_values(given, here))
             if len(conditions) == CONDITIONS_MAX:
                 refuse(place, f"has more than {CONDITIONS_MAX} conditions; split the statement")
             conditions.append(Condition(operator, key, values, place=here, deny=deny, variables=variables))

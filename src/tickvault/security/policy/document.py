@@ -38,7 +38,8 @@ from tickvault.security.policy.principals import PrincipalElement, read_principa
 from tickvault.security.policy.statement import Effect, Statement
 from tickvault.security.policy.strict_json import JsonObject, Number, read_json
 
-VERSIONS = ("2012-10-17", "2008-10-17")
+WITH_VARIABLES = "2012-10-17"
+VERSIONS = (WITH_VARIABLES, "2008-10-17")
 
 _ELEMENTS = ("Version", "Id", "Statement")
 _STATEMENT_ELEMENTS = (
@@ -70,7 +71,7 @@ class Policy:
         self.statements = statements
         self.index = StatementIndex([("", self.statements)])
         """For decisions about one resource policy."""
-        self.warnings = tuple(oversights(statements))[:WARNINGS_MAX]
+        self.warnings = tuple(oversights(statements, variables=version == WITH_VARIABLES))[:WARNINGS_MAX]
         """What was read as written, but likely not meant."""
         self._json = canonical_json(version, policy_id, statements)
         size, size_max = len(self._json.encode("utf-8")), POLICY_SIZE_MAX[kind]
@@ -78,6 +79,12 @@ class Policy:
             refuse(
                 title, f"has {size:,} bytes without white space; the most is {size_max:,}. Split it, or use wildcards"
             )
+
+    @property
+    def identities(self) -> frozenset[str]:
+        """The ARNs of users, roles, sessions of roles and service accounts that it names as principals."""
+        elements = [statement.principal for statement in self.statements if statement.principal is not None]
+        return frozenset[str]().union(*(element.identities for element in elements))
 
     def to_json(self) -> str:
         """Return the canonical text: elements in one order, no white space, values of conditions as texts."""
@@ -87,7 +94,13 @@ class Policy:
         return f"<Policy {self.kind}, {len(self.statements)} statements>"
 
 
-def parse_policy(source: str | bytes | Mapping[str, Any], *, kind: PolicyKind, for_bucket: str | None = None) -> Policy:
+def parse_policy(
+    source: str | bytes | Mapping[str, Any],
+    *,
+    kind: PolicyKind,
+    for_bucket: str | None = None,
+    principal_ids: Mapping[str, str] | None = None,
+) -> Policy:
     """Read a policy.
 
     Parameters
@@ -99,6 +112,9 @@ def parse_policy(source: str | bytes | Mapping[str, Any], *, kind: PolicyKind, f
         session it must not; a trust policy names no resource.
     for_bucket : str, optional
         The bucket that a bucket policy is for: every resource must lie in it.
+    principal_ids : mapping of str to str, optional
+        The unique ids, by ARN, of those whom the policy names. What it gives them it gives to nobody who has another
+        id, or whose ARN is not there; what it denies them it denies to whoever has the name. None: names alone count.
 
     Raises
     ------
@@ -122,11 +138,13 @@ def parse_policy(source: str | bytes | Mapping[str, Any], *, kind: PolicyKind, f
         refuse(f"{title}: Statement", "is empty; a policy has at least one statement")
     if len(listed) > STATEMENTS_MAX:
         refuse(f"{title}: Statement", f"has {len(listed):,} statements; at most {STATEMENTS_MAX} are read")
-    variables = version == "2012-10-17"
+    variables = version == WITH_VARIABLES
     statements: list[Statement] = []
     sids: dict[str, int] = {}
     for index, value in enumerate(listed):
-        statement = _statement(value, index, title, kind=kind, for_bucket=for_bucket, variables=variables)
+        statement = _statement(
+            value, index, title, kind=kind, for_bucket=for_bucket, variables=variables, principal_ids=principal_ids
+        )
         if statement.sid and sids.setdefault(statement.sid, index) != index:
             refuse(
                 f"{title}: Statement[{index}].Sid",
@@ -178,7 +196,14 @@ def _one_of(value: JsonObject, place: str, plain: str, *, needed: bool) -> str |
 
 
 def _statement(
-    value: Any, index: int, title: str, *, kind: PolicyKind, for_bucket: str | None, variables: bool
+    value: Any,
+    index: int,
+    title: str,
+    *,
+    kind: PolicyKind,
+    for_bucket: str | None,
+    variables: bool,
+    principal_ids: Mapping[str, str] | None,
 ) -> Statement:
     place = f"{title}: Statement[{index}]"
     if not isinstance(value, JsonObject):
@@ -195,7 +220,10 @@ def _statement(
     if name is not None:
         if not with_principal:
             refuse(f"{place}.{name}", f"has no place here: a policy of kind {kind} is about whom it is attached to")
-        principal = read_principal(value[name], f"{place}.{name}", negated=name == "NotPrincipal")
+        negated = name == "NotPrincipal"
+        # The name alone counts where it takes something away: from one denied, or from one whom an Allow leaves out.
+        ids = principal_ids if (effect == "Deny") == negated else None
+        principal = read_principal(value[name], f"{place}.{name}", negated=negated, ids=ids)
 
     action_element = _one_of(value, place, "Action", needed=True)
     assert action_element is not None

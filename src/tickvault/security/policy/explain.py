@@ -129,7 +129,10 @@ def _mismatch(entry: Entry, question: Question) -> tuple[Part, str]:
         if named is Named.NOT:
             element = "NotPrincipal" if statement.principal.negated else "Principal"
             names = tuple(name for listed in statement.principal.given.values() for name in listed)
-            return "principal", f"{element} {_some(names)} is not about {question.principal.arn or 'anonymous'}"
+            who = question.principal.arn or "anonymous"
+            if question.principal.arn in names:
+                who += ", who got that name after the policy was written"
+            return "principal", f"{element} {_some(names)} is not about {who}"
         if named is Named.ACCOUNT and statement.effect == "Allow":
             return "", "names the account, which leaves it to the policies of the identity"
     for condition in statement.conditions:

@@ -44,6 +44,7 @@ REQUEST_KEYS = (
     "s3:x-amz-metadata-directive",
     "s3:x-amz-server-side-encryption",
     "s3:x-amz-server-side-encryption-aws-kms-key-id",
+    "s3:x-amz-server-side-encryption-customer-algorithm",
     "s3:x-amz-storage-class",
     "sts:ExternalId",
     "sts:RoleSessionName",
@@ -75,6 +76,28 @@ _TYPES = {
     "service-account": "ServiceAccount",
     "anonymous": "Anonymous",
 }
+
+
+def plain_value(key: str, value: str) -> str:
+    """Return a value that a policy gives for a key, in the form in which requests have it.
+
+    Parameters
+    ----------
+    key : str
+        In lower case.
+
+    Examples
+    --------
+    >>> plain_value("s3:x-amz-copy-source", "/raw/es/*")
+    'raw/es/*'
+    >>> plain_value("s3:x-amz-server-side-encryption-aws-kms-key-id", "arn:aws:kms:eu-west-1:111122223333:key/desk-7")
+    'desk-7'
+    """
+    if key == "s3:x-amz-copy-source":
+        return value.removeprefix("/")
+    if key == "s3:x-amz-server-side-encryption-aws-kms-key-id" and value.startswith("arn:"):
+        return value.rpartition(":key/")[2]
+    return value
 
 
 def is_known_key(key: str) -> bool:

@@ -6,6 +6,7 @@ else may know the action or the key.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from tickvault.security.policy.actions import expand
@@ -13,6 +14,8 @@ from tickvault.security.policy.keys import is_known_key
 from tickvault.security.policy.limits import shown
 from tickvault.security.policy.patterns import S3_ARN
 from tickvault.security.policy.statement import Statement
+
+_VARIABLE = re.compile(r"\$\{[A-Za-z0-9-]+:[^{}]+\}")
 
 
 def can_apply(statement: Statement) -> bool:
@@ -28,7 +31,7 @@ def can_apply(statement: Statement) -> bool:
     return (on_objects and "object" in levels) or (on_bucket and "bucket" in levels)
 
 
-def oversights(statements: Sequence[Statement]) -> list[str]:
+def oversights(statements: Sequence[Statement], *, variables: bool) -> list[str]:
     """Return what stands in a policy without effect, or with more of it than is likely meant, in words."""
     found: list[str] = []
     for statement in statements:
@@ -41,6 +44,13 @@ def oversights(statements: Sequence[Statement]) -> list[str]:
                 found.append(
                     f"{place}: the key {shown(condition.key)} is never in a request here; the condition sees it missing"
                 )
+        if not variables:
+            values = [value for condition in statement.conditions for value in condition.values]
+            found += [
+                f"{place}: {shown(text)} is taken as it is written; variables need Version 2012-10-17"
+                for text in (*statement.resources, *values)
+                if _VARIABLE.search(text)
+            ]
         for resource in statement.resources:
             if resource != "*" and resource.split(":")[1] not in ("aws", "*"):
                 found.append(

@@ -1,7 +1,7 @@
 """Who asks, and whom a bucket policy or a trust policy names.
 
-Invariants: nobody is matched by a part of a name; an anonymous request is matched by ``*`` alone; an entry that this
-store cannot have (a service, a federation) matches nobody.
+Invariants: nobody is matched by a part of a name, or gains by the name of one who is gone; an anonymous request is
+matched by ``*`` alone; an entry that this store cannot have (a service, a federation) matches nobody.
 
 An ARN here is one of ``arn:aws:iam::ACCOUNT:root``, ``…:user/NAME``, ``…:role/NAME``, ``…:service-account/NAME`` and,
 for a session of a role, ``arn:aws:sts::ACCOUNT:assumed-role/ROLE/SESSION``.
@@ -82,10 +82,13 @@ class Named(IntEnum):
 class PrincipalElement:
     """The value of ``Principal`` or ``NotPrincipal``."""
 
-    __slots__ = ("_accounts", "_arns", "everyone", "foreign", "given", "negated")
+    __slots__ = ("_accounts", "_arns", "_ids", "everyone", "foreign", "given", "negated")
 
-    def __init__(self, given: Mapping[str, Sequence[str]], *, negated: bool) -> None:
+    def __init__(
+        self, given: Mapping[str, Sequence[str]], *, negated: bool, ids: Mapping[str, str] | None = None
+    ) -> None:
         names = given.get("AWS", ())
+        self._ids = ids
         self.given = given
         self.negated = negated
         self.everyone = "*" in names
@@ -102,13 +105,24 @@ class PrincipalElement:
             return Named.EVERYONE
         if principal.kind == "anonymous":
             return Named.NOT
-        if principal.arn in self._arns:
+        if principal.arn in self._arns and self._is_meant(principal.arn, principal):
             return Named.ITSELF
         if principal.kind == "role" and role_arn(principal) in self._arns:
-            return Named.ROLE
+            return Named.ROLE if self._is_meant(role_arn(principal), principal) else Named.NOT
         if principal.account_id in self._accounts:
             return Named.ITSELF if principal.kind == "root" else Named.ACCOUNT
         return Named.NOT
+
+    @property
+    def identities(self) -> frozenset[str]:
+        """The ARNs of users, roles, sessions of roles and service accounts among the names."""
+        return frozenset(name for name in self._arns if _IDENTITY_ARN.fullmatch(name))
+
+    def _is_meant(self, name: str, principal: Principal) -> bool:
+        """Tell whether a principal is the one that had a name when the policy was written."""
+        if self._ids is None or principal.kind == "root":
+            return True
+        return self._ids.get(name) == principal.user_id.partition(":")[0]
 
     def matched(self, principal: Principal) -> Named:
         """Tell whether, and how closely, the statement is about a principal."""
@@ -125,8 +139,13 @@ class PrincipalElement:
         return {kind: names[0] if len(names) == 1 else list(names) for kind, names in self.given.items()}
 
 
-def read_principal(value: Any, place: str, *, negated: bool) -> PrincipalElement:
+def read_principal(value: Any, place: str, *, negated: bool, ids: Mapping[str, str] | None = None) -> PrincipalElement:
     """Return the element that a JSON value is.
+
+    Parameters
+    ----------
+    ids : mapping of str to str, optional
+        Of those named, by ARN: the unique ids that they must have; None: whoever has the name is meant.
 
     Raises
     ------
@@ -157,7 +176,7 @@ def read_principal(value: Any, place: str, *, negated: bool) -> PrincipalElement
         for index, name in enumerate(listed):
             _check_name(kind, name, f"{inner}[{index}]" if isinstance(names, list) else inner)
         given[kind] = tuple(dict.fromkeys(listed))
-    return PrincipalElement(given, negated=negated)
+    return PrincipalElement(given, negated=negated, ids=ids)
 
 
 def _check_name(kind: str, name: Any, place: str) -> None:

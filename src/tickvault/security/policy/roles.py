@@ -84,6 +84,7 @@ _RIGHTS = [
     "iam:Detach*Policy",
     "iam:Put*",
     "iam:UpdateAssumeRolePolicy",
+    "iam:UpdateRole",
     "s3:PutLifecycleConfiguration",
 ]
 
@@ -102,11 +103,16 @@ _ROLES: Mapping[str, tuple[str, list[dict[str, Any]]]] = {
         [_statement("Read", "Allow", _READ), _statement("Write", "Allow", [*_ADD, *_CHANGE])],
     ),
     "trader": (
-        "Reads and adds objects and rows of market data; deletes nothing, and changes no lock or policy.",
+        "Reads and adds objects and rows of market data; deletes nothing, and changes no lock or policy. What it "
+        "writes over stays only in buckets with versions.",
         [
             _statement("Read", "Allow", _READ),
             _statement("Add", "Allow", _ADD),
-            _statement("KeepHistory", "Deny", ["s3:DeleteObjectVersion", "s3:PutBucketVersioning", "s3:DeleteBucket"]),
+            _statement(
+                "KeepHistory",
+                "Deny",
+                ["s3:DeleteObject", "s3:DeleteObjectVersion", "s3:PutBucketVersioning", "s3:DeleteBucket"],
+            ),
             _statement("NoLocksNoPolicies", "Deny", [*_LOCK, *_GOVERN, *_RIGHTS]),
         ],
     ),

@@ -12,12 +12,13 @@ import pytest
 
 import tickvault as tv
 from tickvault.doors.s3.authorization.signer import Signer, Signers, root_signer
-from tickvault.doors.s3.authorization.table import BYPASS, KEYS_IN_BODY, OPENED_BY_ACL, TABLE, Need
+from tickvault.doors.s3.authorization.table import KEYS_IN_BODY, OPENED_BY_ACL, TABLE, Need
 from tickvault.doors.s3.body import EMPTY_BODY, RequestBody
 from tickvault.doors.s3.context import Context
 from tickvault.doors.s3.errors import S3Error
 from tickvault.doors.s3.message import Request, Response
 from tickvault.doors.s3.router import OPERATIONS, copy_object, post_object, refuse_early, route, upload_part_copy
+from tickvault.objects.condition_keys import BYPASS
 from tickvault.security.policy import find_action
 
 HANDLERS = {handler.__name__ for table in OPERATIONS.values() for handler in table.values()} | {
@@ -42,6 +43,12 @@ CASES: dict[str, tuple[str, str, dict[str, str], dict[str, str], list[str]]] = {
         "GET", "k", {"attributes": ""}, {}, ["s3:GetObject bbb/k", "s3:GetObjectAttributes bbb/k"],
     ),
     "put_object": ("PUT", "k", {}, {}, ["s3:PutObject bbb/k"]),
+    "put_object over a known one": (
+        "PUT", "k", {}, {"if-match": '"a"'}, ["s3:PutObject bbb/k", "s3:GetObject bbb/k"],
+    ),
+    "delete_object if it is the known one": (
+        "DELETE", "k", {}, {"if-match": '"a"'}, ["s3:DeleteObject bbb/k", "s3:GetObject bbb/k"],
+    ),
     "put_object with all": (
         "PUT", "k", {},
         {

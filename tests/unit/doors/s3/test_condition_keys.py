@@ -6,12 +6,13 @@ import time
 
 import pytest
 
-from tickvault.doors.s3.authorization.ask import Ask, Keys
-from tickvault.doors.s3.authorization.condition_keys import body_keys, lock_keys, moment_keys, origin_keys, text_of
+from tickvault.doors.s3.authorization.ask import Ask
+from tickvault.doors.s3.authorization.condition_keys import body_keys, header_keys, origin_keys, text_of
 from tickvault.doors.s3.authorization.signer import root_signer
 from tickvault.doors.s3.body import EMPTY_BODY
 from tickvault.doors.s3.errors import S3Error
 from tickvault.doors.s3.message import Request
+from tickvault.objects.condition_keys import Keys, lock_keys, moment_keys
 from tickvault.security.policy.keys import REQUEST_KEYS, is_known_key
 
 NOW = 1_800_000_000.5
@@ -106,3 +107,21 @@ def test_what_stands_in_a_body():
 def test_headers_are_text():
     assert text_of("Z\xc3\xbcrich") == "Zürich"
     assert text_of("\xff") == "\xff"
+
+
+@pytest.mark.parametrize(
+    "written",
+    ["b/top/secret", "/b/top/secret", "b%2Ftop%2Fsecret", "b/%74op/secret", "/b/top/secret?versionId=7"],
+)
+def test_the_source_of_a_copy_is_seen_as_the_store_takes_it(written):
+    assert header_keys({"x-amz-copy-source": written}) == {"s3:x-amz-copy-source": "b/top/secret"}
+
+
+@pytest.mark.parametrize("written", ["desk-7", "arn:aws:kms:us-east-1:000000000000:key/desk-7", "arn:x:key/desk-7"])
+def test_a_key_is_seen_by_its_id_however_it_is_named(written):
+    name = "x-amz-server-side-encryption-aws-kms-key-id"
+    assert header_keys({name: written}) == {f"s3:{name}": "desk-7"}
+
+
+def test_a_directive_is_seen_in_one_case():
+    assert header_keys({"x-amz-metadata-directive": "replace"}) == {"s3:x-amz-metadata-directive": "REPLACE"}

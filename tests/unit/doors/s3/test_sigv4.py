@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from raw_client import ACCESS_KEY, SECRET_KEY
 
 from tickvault.doors.s3.addressing import split_target
-from tickvault.doors.s3.authorization.signer import Signers
+from tickvault.doors.s3.authorization.signer import Signers, root_signer
 from tickvault.doors.s3.errors import S3Error
 from tickvault.doors.s3.signing_key import SigningKey
 from tickvault.doors.s3.sigv4 import ANONYMOUS, EMPTY_SHA256, Authenticator, Identity
@@ -211,6 +211,33 @@ def test_a_secret_never_appears_in_a_refusal() -> None:
         Signed(secret="wrong").check(door())
     assert SECRET_KEY not in f"{caught.value} {caught.value.details}"
     assert "StringToSign" in caught.value.details
+
+
+@pytest.mark.parametrize("presigned", [False, True])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "x-amz-server-side-encryption-customer-key",
+        "x-amz-copy-source-server-side-encryption-customer-key",
+        "X-Amz-Security-Token",
+    ],
+)
+def test_keys_and_tokens_of_the_client_do_not_come_back_in_a_refusal(name: str, presigned: bool) -> None:
+    """The answer to a wrong signature echoed the customer's key and the session token, and clients log answers."""
+    value = "c2VjcmV0IG9mIHRoZSBjdXN0b21lcg=="
+    digest = {"x-amz-server-side-encryption-customer-key-md5": "1B2M2Y8AsgTpgAmY7PhCfg=="}
+    if presigned:
+        request = Signed(target=f"/bucket/key?a=1&{name}={quote(value)}&z=2", secret="wrong", expires=60)
+    else:
+        request = Signed(headers={name: value, **digest}, secret="wrong")
+    with pytest.raises(S3Error) as caught:
+        request.check(Authenticator(lambda key, token: root_signer(key, SECRET_KEY)))
+    assert caught.value.code == "SignatureDoesNotMatch"
+    shown = caught.value.details["CanonicalRequest"]
+    assert "c2Vjc" not in f"{caught.value} {caught.value.details}"
+    assert f"{name}=(hidden)" in shown if presigned else f"\n{name.lower()}:(hidden)\n" in shown
+    # What is no secret stays, so that the rest can be compared.
+    assert "z=2" in shown if presigned else f"customer-key-md5:{digest.popitem()[1]}\n" in shown
 
 
 def test_a_changed_secret_takes_effect_at_once() -> None:

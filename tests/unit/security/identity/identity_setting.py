@@ -33,8 +33,8 @@ class SetClock:
         self.passed_ns += max(step, 0)
 
 
-def compile_policy(text: str, kind: str) -> object:
-    """A judge that wants JSON with statements, and a principal where one belongs."""
+def compile_policy(text: str, kind: str) -> list[str]:
+    """A judge that wants JSON with statements, and a principal where one belongs; it tells whom they name."""
     assert kind in ("identity", "session", "trust")
     try:
         document = json.loads(text)
@@ -42,4 +42,6 @@ def compile_policy(text: str, kind: str) -> object:
         assert ("Principal" in statements[0]) == (kind == "trust")
     except (ValueError, KeyError, TypeError, AssertionError, RecursionError) as error:
         raise InvalidInputError(f"not a policy: {error}") from None
-    return document
+    principals = [statement["Principal"] for statement in statements if "Principal" in statement]
+    named = [each["AWS"] for each in principals if isinstance(each, dict)]
+    return [arn for arn in named if "/" in arn]

@@ -7,7 +7,6 @@ from memory_documents import MemoryDocuments
 from tickvault.errors import (
     AccessDeniedError,
     ConflictError,
-    IntegrityError,
     InvalidInputError,
     NotFoundError,
 )
@@ -178,8 +177,8 @@ def test_a_secret_moved_to_another_user_does_not_open(identities: Identities, do
     assert of_mallory is not None
     moved = {**of_mallory.data["access_keys"][0], "sealed_secret": of_alice.data["access_keys"][0]["sealed_secret"]}
     documents.put(of_mallory.name, {**of_mallory.data, "access_keys": [moved]})
-    with pytest.raises(IntegrityError):
-        identities.find(key.id)
+    assert refusal(identities, key.id) is Refusal.UNREADABLE
+    assert list(identities.unreadable_access_keys("mallory")) == [key.id]
 
 
 def test_a_pointer_turned_to_another_user_finds_nothing(identities: Identities, documents: MemoryDocuments) -> None:
@@ -200,10 +199,10 @@ def test_the_secrets_of_a_vault_open_with_its_own_key_and_id_only(make: object, 
     identities = make()  # type: ignore[operator]
     identities.create_user("alice")
     key = identities.create_access_key("alice")
-    with pytest.raises(IntegrityError, match=r"sealing\.key"):
+    with pytest.raises(CredentialRefusedError, match=r"sealing\.key") as caught:
         make(key=b"o" * 32).find(key.id)  # type: ignore[operator]
-    with pytest.raises(IntegrityError):
-        make(vault_id="two").find(key.id)  # type: ignore[operator]
+    assert (caught.value.refusal, caught.value.s3_code) == (Refusal.UNREADABLE, "ServiceUnavailable")
+    assert refusal(make(vault_id="two"), key.id) is Refusal.UNREADABLE  # type: ignore[operator]
 
 
 def test_service_accounts_act_for_their_parent_and_never_beyond(identities: Identities) -> None:

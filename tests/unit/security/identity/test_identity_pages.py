@@ -51,7 +51,7 @@ def judged(documents: MemoryDocuments) -> Identities:
     return Identities(
         documents,
         FileSealer(b"k" * 32),
-        lambda text, kind: policy.parse_policy(text, kind=kind),
+        lambda text, kind: policy.parse_policy(text, kind=kind).identities,
         vault_id="one",
         built_in_policies={name: policy.role_policy(name).to_json() for name in policy.ROLES},
     )
@@ -106,9 +106,9 @@ def test_who_is_no_administrator_becomes_none(judged: Identities) -> None:
 
 
 def test_whom_the_trust_policy_names_assumes_the_role(judged: Identities) -> None:
-    judged.create_role("loader", TRUST)
     for name in ("alice", "bob"):
         judged.create_user(name)
+    judged.create_role("loader", TRUST)
     judged.create_service_account("ci", parent="alice", policy=TRUST.replace("Principal", "Resource").replace(
         '{"AWS": "arn:aws:iam::000000000000:user/alice"}', '"arn:aws:s3:::x"'))  # fmt: skip
     alice, bob = (judged.find(judged.create_access_key(name).id) for name in ("alice", "bob"))

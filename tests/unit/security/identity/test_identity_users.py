@@ -18,6 +18,7 @@ from tickvault.security.identity import CredentialRefusedError, Identities, Limi
 HOSTILE_NAMES = [
     "", "a/b", "../root", "/", "a b", "a\x00", "a\n", "\x7f", "a\u200b", "аlice", "ａlice", "alice\u0301", "ſ",
     "\u212a", "a" * 65, "${aws:username}", "*", "a?", 'a"', "root", "ROOT", "anonymous", "a:b", "a\\b", "\ud800",
+    ".", "..",
 ]  # fmt: skip
 
 
@@ -57,7 +58,7 @@ def test_a_name_of_another_type_is_refused(identities: Identities, name: object)
         identities.get_user(name)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("name", ["a", "a" * 64, "A+b=c,d.e@f-g_9", ".", "..", "-"])
+@pytest.mark.parametrize("name", ["a", "a" * 64, "A+b=c,d.e@f-g_9", "...", "-"])
 def test_names_that_aws_takes_are_taken(identities: Identities, name: str) -> None:
     assert identities.create_user(name).name == name
     assert identities.get_user(name).name == name

@@ -328,8 +328,16 @@ def test_an_older_file_is_noticed(tmp_path: Path) -> None:
     fresh = create_keyring(keyring.path, words())
     for number in range(9):
         fresh.create_key(f"k{number}")
-    with pytest.raises(IntegrityError, match="another keyring"):
+    with pytest.raises(AccessDeniedError, match="another keyring"):
         service.unwrap("k", blob, b"")
+    # One of a lower generation, too, is no older copy; who does not know the id is told of both.
+    with pytest.raises(AccessDeniedError, match="was replaced by another keyring"):
+        reopen(keyring, lowest_generation=99, keyring_id=keyring.keyring_id)
+    with pytest.raises(IntegrityError, match="an older copy was put in its place, or another keyring; keys may"):
+        reopen(keyring, lowest_generation=99)
+    with pytest.raises(IntegrityError, match="an older copy was put in its place; keys may"):
+        reopen(fresh, lowest_generation=99, keyring_id=fresh.keyring_id)
+    assert reopen(fresh, keyring_id=fresh.keyring_id).generation == 10
     path.unlink()
     with pytest.raises(NotFoundError):
         service.unwrap("k", blob, b"")

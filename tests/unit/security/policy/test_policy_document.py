@@ -74,6 +74,9 @@ def test_without_a_version_it_is_of_2008_and_has_no_variables() -> None:
     context = {"aws:username": "alice"}
     assert policy.statements[0].matches_resource("arn:aws:s3:::b/${aws:username}", context)
     assert not policy.statements[0].matches_resource("arn:aws:s3:::b/alice", context)
+    assert policy.warnings == (
+        "Statement[0]: 'arn:aws:s3:::b/${aws:username}' is taken as it is written; variables need Version 2012-10-17",
+    )
 
 
 STATEMENT_FAULTS: list[tuple[dict[str, Any], list[str]]] = [

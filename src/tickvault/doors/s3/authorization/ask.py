@@ -10,38 +10,24 @@ global condition context keys".
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable
 from functools import cached_property
 from typing import NamedTuple
 
 from tickvault.doors.s3.authorization.condition_keys import (
-    Values,
     body_keys,
-    moment_keys,
+    header_keys,
     origin_keys,
     request_lock_keys,
-    stored_lock_keys,
-    tag_keys,
-    text_of,
 )
-from tickvault.doors.s3.authorization.table import BYPASS
 from tickvault.doors.s3.copy_source import parse_copy_source
 from tickvault.doors.s3.message import Request
 from tickvault.doors.s3.signing_key import is_timestamp, parse_timestamp
 from tickvault.doors.s3.tag_sets import from_header
-from tickvault.errors import NotFoundError
 from tickvault.objects.bucket import Bucket
+from tickvault.objects.condition_keys import Values, moment_keys, stored, tag_keys
 from tickvault.objects.model import BucketInfo, ObjectInfo
 
-#: Headers that conditions see under their own name.
-_HEADER_KEYS = (
-    "x-amz-acl",
-    "x-amz-copy-source",
-    "x-amz-metadata-directive",
-    "x-amz-server-side-encryption",
-    "x-amz-server-side-encryption-aws-kms-key-id",
-    "x-amz-storage-class",
-)
 _LISTING_KEYS = ("prefix", "delimiter", "max-keys")
 #: Keys, in lower case, that are made together, if a policy reads one of them.
 _MOMENT_KEYS = frozenset({"aws:currenttime", "aws:epochtime"})
@@ -49,18 +35,6 @@ _ORIGIN_KEYS = frozenset(
     {"aws:securetransport", "aws:sourceip", "aws:useragent", "aws:referer", "aws:tokenissuetime", "s3:tlsversion"}
 )
 _SIGNATURE_KEYS = frozenset({"s3:signatureversion", "s3:authtype", "s3:signatureage", "s3:x-amz-content-sha256"})
-_TAG_KEY = "s3:existingobjecttag/"
-_LOCK_KEY = "s3:object-lock-"
-#: Actions for which Amazon knows no tags of what is stored.
-_UNTAGGED = frozenset(
-    {
-        "s3:PutObject",
-        "s3:DeleteObject",
-        "s3:DeleteObjectVersion",
-        "s3:AbortMultipartUpload",
-        "s3:ListMultipartUploadParts",
-    }
-)
 
 
 class Source(NamedTuple):
@@ -88,6 +62,7 @@ class Ask:
         self.settings = settings
         self.headers = request.headers
         self.query = request.query
+        self.upload_id = request.query.get("uploadId")
         self.clock = clock
         self._find_bucket = find_bucket
         self._common: tuple[frozenset[str], dict[str, Values]] | None = None
@@ -132,9 +107,7 @@ class Ask:
         for name in _LISTING_KEYS:
             if name in query and not request.key:
                 keys[f"s3:{name}"] = query[name]
-        for name in _HEADER_KEYS:
-            if name in headers:
-                keys[f"s3:{name}"] = text_of(headers[name])
+        keys.update(header_keys(headers))
         if headers.get("x-amz-tagging") and any(name.startswith("s3:requestobjecttag") for name in reads):
             keys.update(tag_keys(from_header(headers["x-amz-tagging"])))
         keys.update(request_lock_keys(headers, now_s))
@@ -158,79 +131,3 @@ class Ask:
         payload = query.get("X-Amz-Content-Sha256", "UNSIGNED-PAYLOAD") if presigned else ""
         keys["s3:x-amz-content-sha256"] = headers.get("x-amz-content-sha256", payload)
         return keys
-
-
-class Keys(Mapping[str, Values]):
-    """The condition keys of one question; made when a condition or a variable first needs them.
-
-    Parameters
-    ----------
-    ask : Ask
-        The request.
-    reads : frozenset of str
-        What the policies in force read, in lower case: tags and locks are looked up for those only.
-    bucket, key, version_id
-        The object that the question is about.
-    action : str
-        Of S3, for which its own keys are filled in: tags of what is stored where Amazon does, the lock of what is
-        stored for a bypass.
-    """
-
-    __slots__ = ("_action", "_ask", "_bucket", "_key", "_made", "_reads", "_version_id")
-
-    def __init__(
-        self,
-        ask: Ask,
-        reads: frozenset[str],
-        bucket: Bucket | None,
-        key: str,
-        version_id: str | None,
-        action: str,
-    ) -> None:
-        self._ask = ask
-        self._reads = reads
-        self._bucket = bucket
-        self._key = key
-        self._version_id = version_id
-        self._action = action
-        self._made: dict[str, Values] | None = None
-
-    def __getitem__(self, name: str) -> Values:
-        return self._keys()[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._keys())
-
-    def __len__(self) -> int:
-        return len(self._keys())
-
-    def _keys(self) -> dict[str, Values]:
-        if self._made is None:
-            self._made = self._make()
-        return self._made
-
-    def _make(self) -> dict[str, Values]:
-        keys = dict(self._ask.common(self._reads))
-        if self._version_id:
-            keys["s3:VersionId"] = self._version_id
-        if self._bucket is None or not self._key:
-            return keys
-        if self._action not in _UNTAGGED and any(name.startswith(_TAG_KEY) for name in self._reads):
-            try:
-                tags = self._bucket.get_tags(self._key, version_id=self._version_id or None)
-            except NotFoundError:
-                tags = {}
-            keys.update((f"s3:ExistingObjectTag/{name}", value) for name, value in tags.items())
-        if self._action == BYPASS and any(name.startswith(_LOCK_KEY) for name in self._reads):
-            info = stored(self._bucket, self._key, self._version_id or None)
-            if info is not None:
-                keys.update(stored_lock_keys(info, self._ask.clock()))
-        return keys
-
-
-def stored(bucket: Bucket, key: str, version_id: str | None) -> ObjectInfo | None:
-    """Return what is known of a version, None if it is not there."""
-    try:
-        return bucket.head(key, version_id=version_id)
-    except NotFoundError:
-        return None

@@ -13,11 +13,9 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from tickvault.doors.s3.authorization.ask import Ask, Keys, stored
-from tickvault.doors.s3.authorization.bucket_rules import DEFAULT_BLOCK, BucketRules
+from tickvault.doors.s3.authorization.ask import Ask
 from tickvault.doors.s3.authorization.refusal import refused
 from tickvault.doors.s3.authorization.table import (
-    BYPASS,
     BYPASS_HEADER,
     BYPASSING,
     KEYS_IN_BODY,
@@ -30,6 +28,8 @@ from tickvault.doors.s3.errors import S3Error
 from tickvault.doors.s3.message import Request
 from tickvault.errors import BucketNotFoundError
 from tickvault.objects.bucket import Bucket
+from tickvault.objects.bucket_rules import DEFAULT_BLOCK, BucketRules
+from tickvault.objects.condition_keys import BYPASS, Keys, stored
 from tickvault.objects.identities import ANONYMOUS_RIGHTS, Rights
 from tickvault.objects.model import BucketInfo
 from tickvault.security.policy import SERVICE_RESOURCE, AccessRequest, Decision, Reason
@@ -115,9 +115,14 @@ class Authorizer:
         return True
 
     def delete_refusals(
-        self, request: Request, bucket: Bucket, entries: Sequence[tuple[str, str | None]], *, bypass: bool
+        self, request: Request, bucket: Bucket, entries: Sequence[tuple[str, str | None, bool]], *, bypass: bool
     ) -> list[tuple[S3Error | None, bool]]:
-        """Decide about each (key, version id) of a DeleteObjects.
+        """Decide about each entry of a DeleteObjects.
+
+        Parameters
+        ----------
+        entries : sequence of (str, str or None, bool)
+            Key, version id, and whether what is stored is compared with an entity tag.
 
         Returns
         -------
@@ -127,10 +132,14 @@ class Authorizer:
         rights = ANONYMOUS_RIGHTS if request.signer is None else request.signer.rights
         ask = Ask(request, bucket, bucket.info, self._clock)
         found: list[tuple[S3Error | None, bool]] = []
-        for key, version_id in entries:
-            action = "s3:DeleteObject" if version_id is None else "s3:DeleteObjectVersion"
-            decision, resource = self._decide(rights, action, ask, bucket, ask.settings, key, version_id)
-            refusal = None if decision.allowed else refused(rights.principal, action, resource, decision)
+        for key, version_id, compared in entries:
+            refusal = None
+            deletes = "s3:DeleteObject" if version_id is None else "s3:DeleteObjectVersion"
+            for action in (deletes, "s3:GetObject") if compared else (deletes,):
+                decision, resource = self._decide(rights, action, ask, bucket, ask.settings, key, version_id)
+                if not decision.allowed:
+                    refusal = refused(rights.principal, action, resource, decision)
+                    break
             around = bypass and refusal is None and self._may_bypass(ask, rights, key, version_id)
             found.append((refusal, around))
         return found

@@ -1,4 +1,4 @@
-"""Condition keys, from what a request says and from what is stored.
+"""Condition keys, from what a request says.
 
 Invariants: a value is one that its operators can read, or its key is left out: an address without a zone, a time in
 ISO 8601, UTC; a key is never filled in from what the client may write freely where it stands for something else.
@@ -9,24 +9,22 @@ global condition context keys".
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 
-from tickvault.doors.s3.lock_headers import HOLD, MODE, UNTIL, format_date, parse_date
+from tickvault.doors.s3.copy_source import parse_copy_source
+from tickvault.doors.s3.encryption_headers import CUSTOMER_ALGORITHM, KEY_ID, parse_key_id
+from tickvault.doors.s3.encryption_headers import PREFIX as ENCRYPTION
+from tickvault.doors.s3.lock_headers import HOLD, MODE, UNTIL, parse_date
 from tickvault.doors.s3.message import Request
 from tickvault.doors.s3.request_document import parsed
 from tickvault.doors.s3.tag_sets import from_element
-from tickvault.objects.model import ObjectInfo
+from tickvault.objects.condition_keys import Values, copy_source_key, iso_time, lock_keys, tag_keys
 
-Values = str | tuple[str, ...]
-
+#: Headers that conditions see under their own name, as they were sent: other spellings of their values are refused.
+_AS_SENT = ("x-amz-acl", "x-amz-storage-class", ENCRYPTION, CUSTOMER_ALGORITHM)
+_DIRECTIVE = "x-amz-metadata-directive"
+_COPY_SOURCE = "x-amz-copy-source"
 _NS = 1_000_000_000
-_DAY_S = 86_400
-
-
-def moment_keys(now_s: float) -> dict[str, Values]:
-    """Return what conditions see of the time."""
-    return {"aws:CurrentTime": _iso(now_s), "aws:EpochTime": str(int(now_s))}
 
 
 def origin_keys(request: Request) -> dict[str, Values]:
@@ -41,29 +39,26 @@ def origin_keys(request: Request) -> dict[str, Values]:
             keys[name] = text_of(request.headers[header])
     session = None if request.signer is None else request.signer.credential.session
     if session is not None:
-        keys["aws:TokenIssueTime"] = _iso(session.issued_ns / _NS)
+        keys["aws:TokenIssueTime"] = iso_time(session.issued_ns / _NS)
     return keys
 
 
-def tag_keys(tags: Mapping[str, str]) -> dict[str, Values]:
-    """Return what conditions see of the tags that a request sets."""
-    keys: dict[str, Values] = {f"s3:RequestObjectTag/{name}": value for name, value in tags.items()}
-    keys["s3:RequestObjectTagKeys"] = tuple(tags)
-    return keys
+def header_keys(headers: Mapping[str, str]) -> dict[str, Values]:
+    """Return what conditions see of headers: each value as the store will take it, however it was written.
 
-
-def lock_keys(mode: str | None, until_ns: int | None, hold: str | None, now_s: float) -> dict[str, Values]:
-    """Return what conditions see of a lock."""
-    keys: dict[str, Values] = {}
-    if mode:
-        keys["s3:object-lock-mode"] = mode
-    if hold:
-        keys["s3:object-lock-legal-hold"] = hold
-    if until_ns:
-        keys["s3:object-lock-retain-until-date"] = format_date(until_ns)
-        # Begun days count, so that a limit on days is never exceeded by hours.
-        days = -(-(until_ns - int(now_s * _NS)) // (_DAY_S * _NS))
-        keys["s3:object-lock-remaining-retention-days"] = str(max(0, days))
+    Raises
+    ------
+    S3Error
+        A header names no copy source or no key.
+    """
+    keys: dict[str, Values] = {f"s3:{name}": text_of(headers[name]) for name in _AS_SENT if name in headers}
+    if _DIRECTIVE in headers:
+        keys[f"s3:{_DIRECTIVE}"] = headers[_DIRECTIVE].upper()
+    if KEY_ID in headers:
+        keys[f"s3:{KEY_ID}"] = parse_key_id(headers[KEY_ID])
+    if _COPY_SOURCE in headers:
+        bucket, key, _ = parse_copy_source(headers[_COPY_SOURCE])
+        keys.update(copy_source_key(bucket, key))
     return keys
 
 
@@ -81,15 +76,6 @@ def request_lock_keys(headers: Mapping[str, str], now_s: float) -> dict[str, Val
         return {}
     until_ns = parse_date(headers[UNTIL]) if UNTIL in headers else None
     return lock_keys(headers.get(MODE), until_ns, headers.get(HOLD), now_s)
-
-
-def stored_lock_keys(info: ObjectInfo, now_s: float) -> dict[str, Values]:
-    """Return what conditions see of the lock that a version has."""
-    return lock_keys(info.retention_mode, info.retain_until_ns or None, "ON" if info.legal_hold else "OFF", now_s)
-
-
-def _iso(seconds: float) -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
 
 
 def body_keys(action: str, body: bytes, now_s: float) -> dict[str, Values]:

@@ -45,6 +45,11 @@ def _held(ask: Ask) -> bool:
     return HOLD in ask.headers
 
 
+def _compared(ask: Ask) -> bool:
+    # Whether the condition holds tells what is stored.
+    return "if-match" in ask.headers
+
+
 def _with_acl(ask: Ask) -> bool:
     return any(name == "x-amz-acl" or name.startswith("x-amz-grant-") for name in ask.headers)
 
@@ -68,7 +73,8 @@ def _owned(ask: Ask) -> bool:
 
 _LOCKED = (Need("s3:PutObjectRetention", when=_retained), Need("s3:PutObjectLegalHold", when=_held))
 _WITH_ACL = Need("s3:PutObjectAcl", when=_with_acl)
-_WRITE = (Need("s3:PutObject"), Need("s3:PutObjectTagging", when=_tagged), *_LOCKED, _WITH_ACL)
+_COMPARED = Need("s3:GetObject", when=_compared)
+_WRITE = (Need("s3:PutObject"), Need("s3:PutObjectTagging", when=_tagged), *_LOCKED, _WITH_ACL, _COMPARED)
 _READ_SOURCE = Need("s3:GetObject", "source", "s3:GetObjectVersion")
 _READ = (Need("s3:GetObject", version_action="s3:GetObjectVersion"),)
 _LIST = (Need("s3:ListBucket", "bucket"),)
@@ -143,8 +149,9 @@ TABLE: Mapping[str, tuple[Need, ...]] = MappingProxyType(
             Need("s3:PutObjectTagging", when=_copy_tagged),
             *_LOCKED,
             _WITH_ACL,
+            _COMPARED,
         ),
-        "delete_object": _object("DeleteObject", "DeleteObjectVersion"),
+        "delete_object": (*_object("DeleteObject", "DeleteObjectVersion"), _COMPARED),
         # Each key of it is asked about once the list is there.
         "delete_objects": (),
         "get_object_tagging": _object("GetObjectTagging", "GetObjectVersionTagging"),
@@ -160,7 +167,7 @@ TABLE: Mapping[str, tuple[Need, ...]] = MappingProxyType(
         "create_multipart_upload": _WRITE,
         "upload_part": _object("PutObject"),
         "upload_part_copy": (_READ_SOURCE, Need("s3:PutObject")),
-        "complete_multipart_upload": _object("PutObject"),
+        "complete_multipart_upload": (Need("s3:PutObject"), _COMPARED),
         "abort_multipart_upload": _object("AbortMultipartUpload"),
         "list_parts": _object("ListMultipartUploadParts"),
         # What is not offered says so to those who may list the bucket.
@@ -180,7 +187,6 @@ OPENED_BY_ACL: Mapping[str, Literal["bucket", "object"]] = MappingProxyType(
     }
 )
 
-BYPASS = "s3:BypassGovernanceRetention"
 BYPASS_HEADER = "x-amz-bypass-governance-retention"
 #: Operations that may go around a GOVERNANCE retention; without the right they are as if they had not asked.
 BYPASSING = frozenset({"delete_object", "put_object_retention"})

@@ -9,11 +9,11 @@ Source: Amazon S3 API Reference, the operations of those names.
 from __future__ import annotations
 
 from tickvault.doors.s3 import xml
-from tickvault.doors.s3.authorization.bucket_rules import POLICY_DOCUMENT, block_of
 from tickvault.doors.s3.context import Context
 from tickvault.doors.s3.errors import S3Error
 from tickvault.doors.s3.message import Request, Response
 from tickvault.errors import AccessDeniedError, InvalidInputError
+from tickvault.objects.bucket_rules import POLICY_DOCUMENT, block_of
 from tickvault.security.policy import is_public, parse_policy
 from tickvault.security.policy.limits import SOURCE_SIZE_MAX
 
@@ -42,7 +42,10 @@ async def put_bucket_policy(context: Context, request: Request) -> Response:
         block_of(bucket.info).check_policy(policy)
     except AccessDeniedError as error:
         raise S3Error("AccessDenied", str(error)) from None
-    await context.in_thread(bucket.set_document, POLICY_DOCUMENT, policy.to_json())
+    try:
+        await context.in_thread(bucket.set_document, POLICY_DOCUMENT, policy.to_json())
+    except InvalidInputError as error:
+        raise S3Error("MalformedPolicy", f"Invalid principal in policy: {error}") from None
     return Response(204)
 
 

@@ -152,13 +152,15 @@ def _directive(value: str | None, name: str) -> str:
 def _checksum_to_compute(named: str | None, source: ObjectInfo) -> str | None:
     """Return the algorithm of the checksum that the copy needs and its source does not have; None if it has it."""
     composite = source.checksum_type == COMPOSITE
+    # Of sealed ones the names suffice: the copy, which has the key, opens them.
+    kept = source.sealed_checksums or source.checksums
     if named:
         algorithm = algorithm_named(named)
-        return None if algorithm in source.checksums and not composite else algorithm
-    if not source.checksums:
+        return None if algorithm in kept and not composite else algorithm
+    if not kept:
         return DEFAULT_ALGORITHM
     # The copy has no parts, so that the checksum of parts says nothing of it.
-    return next(iter(source.checksums)) if composite else None
+    return next(iter(kept)) if composite else None
 
 
 def _checksum_of(source: CopySource, algorithm: str) -> str:

@@ -1,8 +1,8 @@
 """DeleteObjects: up to 1,000 deletes in one request.
 
 Invariants: each key is allowed or refused, and succeeds or fails, by itself, and is reported in the order it was asked
-for; in quiet mode
-only failures are reported; the list is acted on only if a digest of it was sent and found right.
+for; in quiet mode only failures are reported; the list is acted on only if a digest of it was sent and found right, and
+only if it can be read in one way: what is named twice, or holds elements where text belongs, is refused whole.
 
 Source: Amazon S3 API Reference, DeleteObjects.
 """
@@ -40,7 +40,7 @@ async def delete_objects(context: Context, request: Request) -> Response:
     if not digested and not any(name in headers for name in checksums.HEADER_ALGORITHMS):
         raise S3Error("InvalidRequest", "Missing required header for this request: Content-MD5 OR x-amz-checksum-*")
     root = await read_required(request, "Delete", size_max=xml.DOCUMENT_SIZE_MAX)
-    quiet = (root.value("Quiet") or "").lower() == "true"
+    quiet = (_text(root, "Quiet") or "").strip().lower() == "true"
     entries = [_entry(element) for element in root.all("Object")]
     if not 1 <= len(entries) <= KEY_COUNT_MAX:
         raise S3Error("MalformedXML")
@@ -61,15 +61,23 @@ async def delete_objects(context: Context, request: Request) -> Response:
 
 
 def _entry(element: xml.Element) -> _Entry:
-    key = element.raw("Key")
+    key = _text(element, "Key")
     if not key:
         raise S3Error("MalformedXML")
     for name in ("LastModifiedTime", "Size"):
         if element.find(name) is not None:
             raise not_implemented(f"{name} in DeleteObjects")
-    etag = element.value("ETag")
-    if_match = None if etag is None else ("*" if etag == "*" else bare_etag(etag))
-    return _Entry(key, element.value("VersionId") or None, if_match)
+    etag = _text(element, "ETag")
+    if_match = None if etag is None else ("*" if etag.strip() == "*" else bare_etag(etag.strip()))
+    return _Entry(key, (_text(element, "VersionId") or "").strip() or None, if_match)
+
+
+def _text(element: xml.Element, name: str) -> str | None:
+    """Return the text of the one child of that name: of two, one would be taken that the client did not mean."""
+    found = list(element.all(name))
+    if len(found) > 1 or (found and found[0].children):
+        raise S3Error("MalformedXML")
+    return found[0].text if found else None
 
 
 def _delete_all(
@@ -78,7 +86,8 @@ def _delete_all(
     """Delete what may be: without a condition in one commit, the rest one by one; results as `entries` are ordered."""
     results: list[DeleteResult | TickVaultError | S3Error | None] = [None] * len(entries)
     named = [(entry.key, entry.version_id) for entry in entries]
-    decided = authorizer.delete_refusals(request, bucket, named, bypass=bypasses_governance(request.headers))
+    asked = [(entry.key, entry.version_id, entry.if_match is not None) for entry in entries]
+    decided = authorizer.delete_refusals(request, bucket, asked, bypass=bypasses_governance(request.headers))
     plain: dict[bool, list[int]] = {False: [], True: []}
     for position, (entry, (refusal, around)) in enumerate(zip(entries, decided, strict=True)):
         if refusal is not None:

@@ -9,7 +9,7 @@ Source: Amazon S3 API Reference, GetObject.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 
 from tickvault.doors.s3 import access
 from tickvault.doors.s3.conditions import bare_etag, check_read, http_date, parse_http_date
@@ -116,8 +116,15 @@ def missing(bucket: Bucket, request: Request, error: NotFoundError, version_id: 
     return S3Error("NoSuchKey", headers=headers, Key=request.key)
 
 
-def prepare_read(settings: BucketInfo, request: Request, info: ObjectInfo) -> tuple[int, int, int, dict[str, str]]:
+def prepare_read(
+    settings: BucketInfo, request: Request, info: ObjectInfo, opened: Callable[[], ObjectInfo] | None = None
+) -> tuple[int, int, int, dict[str, str]]:
     """Evaluate everything GetObject and HeadObject share: access, conditions, range, part and headers.
+
+    Parameters
+    ----------
+    opened : callable, optional
+        Returns the info with its checksums opened, where they are sealed; asked only where they are told.
 
     Returns
     -------
@@ -147,8 +154,8 @@ def prepare_read(settings: BucketInfo, request: Request, info: ObjectInfo) -> tu
             headers["x-amz-mp-parts-count"] = str(len(info.part_sizes))
     elif "range" in request_headers and _range_holds(request_headers.get("if-range"), info):
         wanted = parse_range(request_headers["range"], size)
-    elif request_headers.get("x-amz-checksum-mode", "").upper() == "ENABLED":
-        add_checksums(headers, info)
+    elif asks_checksums(request):
+        add_checksums(headers, info if opened is None else opened())
     if query:
         apply_overrides(headers, query, bool(request.access_key))
     if wanted is None or wanted[0] == wanted[1]:  # a range of an empty part has no Content-Range to give
@@ -156,6 +163,11 @@ def prepare_read(settings: BucketInfo, request: Request, info: ObjectInfo) -> tu
     start, end = wanted
     headers["Content-Range"] = f"bytes {start}-{end - 1}/{size}"
     return 206, start, end, headers
+
+
+def asks_checksums(request: Request) -> bool:
+    """Return whether a read asks for the checksums of the object."""
+    return request.headers.get("x-amz-checksum-mode", "").upper() == "ENABLED"
 
 
 def _range_holds(if_range: str | None, info: ObjectInfo) -> bool:

@@ -1,6 +1,7 @@
 """ListParts: the parts of an upload that have arrived.
 
-Invariants: by number; a part is listed once it is durable.
+Invariants: by number; a part is listed once it is durable; its checksums, where they are sealed under a customer's key,
+only to who brings that key.
 
 Source: Amazon S3 API Reference, ListParts.
 """
@@ -12,6 +13,7 @@ from collections.abc import Awaitable
 from tickvault.doors.s3 import xml
 from tickvault.doors.s3.context import PART_COUNT_MAX, Context
 from tickvault.doors.s3.digests import element_name
+from tickvault.doors.s3.encryption_headers import read_customer_key
 from tickvault.doors.s3.errors import S3Error
 from tickvault.doors.s3.listing_parameters import count, owner_element
 from tickvault.doors.s3.message import Request, Response
@@ -36,7 +38,13 @@ def _page(context: Context, request: Request, bucket: Bucket, limit: int, marker
         upload = bucket.upload_info(request.key, upload_id)
         page = PartPage([], None)
         if limit:
-            page = bucket.list_parts_page(request.key, upload_id, part_number_marker=marker, limit=limit)
+            page = bucket.list_parts_page(
+                request.key,
+                upload_id,
+                part_number_marker=marker,
+                limit=limit,
+                customer_key=read_customer_key(request),
+            )
     except UploadNotFoundError:
         raise S3Error("NoSuchUpload", UploadId=upload_id) from None
     following = page.next_part_number_marker

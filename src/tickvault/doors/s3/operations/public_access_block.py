@@ -10,11 +10,11 @@ Source: Amazon S3 API Reference, the operations of those names, PublicAccessBloc
 from __future__ import annotations
 
 from tickvault.doors.s3 import xml
-from tickvault.doors.s3.authorization.bucket_rules import BLOCK_DOCUMENT, block_document, block_of
 from tickvault.doors.s3.context import Context
 from tickvault.doors.s3.errors import S3Error
 from tickvault.doors.s3.message import Request, Response
 from tickvault.doors.s3.request_document import read_required
+from tickvault.objects.bucket_rules import BLOCK_DOCUMENT, block_document, block_of
 from tickvault.security.policy import PublicAccessBlock
 
 #: Settings as S3's XML names them, in the order of `PublicAccessBlock`.
