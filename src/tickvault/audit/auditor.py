@@ -76,6 +76,7 @@ class Auditor:
         self.folder = os.path.join(engine.path, FOLDER)
         self.enabled = True
         """Off only for measuring what it costs."""
+        self.now_ns = engine.clock.now_ns
         self._engine = engine
         self._describe = describe
         self._bucket_names = bucket_names
@@ -119,24 +120,27 @@ class Auditor:
         """
         if not self.enabled:
             return
-        clock = self._engine.clock
+        now_ns = self.now_ns()
         payload = encode(
             AuditRecord(
-                0, clock.now_ns(), self.clock_error_ns(), category, action or actor.action, result, status, actor.door,
+                0, now_ns, self.clock_error_ns(now_ns), category, action or actor.action, result, status, actor.door,
                 actor.identity, actor.source, actor.request_id, bucket, key, version_id, size_bytes, 0, detail or {},
             )
         )  # fmt: skip
+        self.put(payload)
+
+    def put(self, payload: bytes) -> None:
+        """Put an encoded record on its way into the trail; raises as `record` does."""
         ring = self._ring
         if ring is None:
             ring = self._make_ring()
         if not ring.put(payload):
             self._make_room(ring, payload)
 
-    def clock_error_ns(self) -> int:
-        """Return the largest error of the wall clock, at most a second old; -1 where nobody knows."""
+    def clock_error_ns(self, now_ns: int) -> int:
+        """Return the largest error of the wall clock, at most a second old at `now_ns`; -1 where nobody knows."""
         asked_ns, error_ns = self._error
-        now_ns = self._engine.clock.monotonic_ns()
-        if now_ns - asked_ns > _CLOCK_ERROR_NS or not asked_ns:
+        if not 0 <= now_ns - asked_ns < _CLOCK_ERROR_NS:
             error_ns = self._engine.clock.error_ns()
             self._error = now_ns, error_ns
         return error_ns
@@ -152,8 +156,14 @@ class Auditor:
                     # Made before there was a ring: it finds it from now on.
                     self._follower.close(for_good=False)
                     self._follower.ring = ring
+                ring.on_filling = self._fill
                 self._ring = ring
             return self._ring
+
+    def _fill(self) -> None:
+        """Have the ring emptied before the second is over."""
+        self._round_ns = 0
+        self._engine.upkeep.wake()
 
     def _make_room(self, ring: Ring, payload: bytes) -> None:
         deadline = time.monotonic() + _ROOM_WAIT_S

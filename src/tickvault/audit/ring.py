@@ -17,6 +17,7 @@ import secrets
 import stat
 import threading
 import weakref
+from collections.abc import Callable
 from struct import Struct
 from typing import NamedTuple
 
@@ -30,7 +31,7 @@ MAGIC = b"TVAURNG1"
 SUFFIX = ".ring"
 NEW_SUFFIX = ".new"
 """Of a ring that is being made."""
-CAPACITY_DEFAULT = 4 << 20
+CAPACITY_DEFAULT = 16 << 20
 CAPACITY_MAX = 1 << 30
 _HEADER = Struct("<8sIIQ16s")
 """Magic, version, zero, capacity, boot id."""
@@ -39,6 +40,10 @@ _PUT, _TAKEN, _TAKING_TO, _TAKING_BLOCK = 16, 24, 32, 40
 _ENTRY = Struct("<II")
 _ENTRY_SIZE = _ENTRY.size
 _pack_entry = _ENTRY.pack_into
+_entry = _ENTRY.pack
+_unpack_entry = _ENTRY.unpack_from
+#: Copied at a time; larger than any record.
+_PIECE_SIZE = 256 * 1024
 _WRAP = 0xFFFFFFFF
 
 _open_rings: weakref.WeakSet[Ring] = weakref.WeakSet()
@@ -77,6 +82,8 @@ class Ring:
         self._room = 0
         """In one piece from `_at` on, as far as known without looking at what was taken."""
         self._open = True
+        self.on_filling: Callable[[], None] | None = None
+        """Called when a quarter and more of it waits to be taken, by whoever puts."""
         _open_rings.add(self)
 
     def put(self, payload: bytes) -> bool:
@@ -95,10 +102,9 @@ class Ring:
             if need > self._room and not self._make_room(need):
                 return False
             at, position = self._at, self._put
-            begin = at + _ENTRY_SIZE
-            self._data[begin : begin + size] = payload
             # The position is part of the checksum: what an earlier round left here is no record of this one.
-            _pack_entry(self._data, at, size, crc32c(payload, position & 0xFFFFFFFF))
+            entry = _entry(size, crc32c(payload, position & 0xFFFFFFFF))
+            self._data[at : at + _ENTRY_SIZE + size] = entry + payload
             self._at, self._room = at + need, self._room - need
             self._put = self._words[_PUT] = position + need
             return True
@@ -118,7 +124,11 @@ class Ring:
             at, free, piece = 0, free - piece, capacity
         elif need > free:
             return False
-        self._at, self._room = at, min(free, piece)
+        # Never told of more than a quarter, so as to look in time whether somebody takes.
+        quarter = capacity // 4
+        self._at, self._room = at, min(free, piece, quarter)
+        if capacity - free >= quarter and self.on_filling is not None:
+            self.on_filling()
         return True
 
     # -- taking
@@ -145,22 +155,35 @@ class Ring:
         payloads: list[bytes] = []
         while position < put and len(payloads) < count_max:
             at = position % capacity
-            size, check = (
-                _ENTRY.unpack_from(data, at) if at + _ENTRY_SIZE <= capacity else (_WRAP, position & 0xFFFFFFFF)
-            )
-            if size == _WRAP and check == position & 0xFFFFFFFF:
-                position += capacity - at
-                continue
-            end = position + ((size + 15) & -8)
-            whole = size <= RECORD_SIZE_MAX and end <= put and at + _ENTRY_SIZE + size <= capacity
-            payload = bytes(data[at + _ENTRY_SIZE : at + _ENTRY_SIZE + size]) if whole else b""
-            if not whole or crc32c(payload, position & 0xFFFFFFFF) != check:
-                if final:
-                    # Where the next one begins is not known either.
-                    return Taken(payloads, put, put - position)
-                break
-            payloads.append(payload)
-            position = end
+            length = min(capacity - at, put - position, _PIECE_SIZE)
+            # Copied at once, since what was put long ago is in no cache any more.
+            piece = bytes(data[at : at + length])
+            begin = 0
+            while begin < length and len(payloads) < count_max:
+                if begin + _ENTRY_SIZE > length:
+                    break
+                size, check = _unpack_entry(piece, begin)
+                seed = (position + begin) & 0xFFFFFFFF
+                if size == _WRAP and check == seed:
+                    begin = capacity - at
+                    break
+                end = begin + ((size + 15) & -8)
+                if begin and begin + _ENTRY_SIZE + size > length == _PIECE_SIZE:
+                    break  # the rest of it is in the next piece
+                payload = piece[begin + _ENTRY_SIZE : begin + _ENTRY_SIZE + size] if size <= RECORD_SIZE_MAX else b""
+                if not payload or position + end > put or len(payload) != size or crc32c(payload, seed) != check:
+                    if final:
+                        # Where the next one begins is not known either.
+                        return Taken(payloads, put, put - position - begin)
+                    return Taken(payloads, position + begin, 0)
+                payloads.append(payload)
+                begin = end
+            if begin + _ENTRY_SIZE > length and at + length == capacity:
+                begin = max(begin, length)  # no entry fits before the end of the file
+            elif not begin:
+                # Less than an entry: its number was damaged.
+                return Taken(payloads, put, put - position) if final else Taken(payloads, position, 0)
+            position += begin
         return Taken(payloads, position, 0)
 
     def taking(self, end: int, block_number: int) -> None:

@@ -17,6 +17,7 @@ from urllib.parse import parse_qsl, unquote_to_bytes
 
 from tickvault.audit.actor import Actor, bounded
 from tickvault.audit.auditor import Auditor
+from tickvault.audit.codec import NO_DETAIL, Detail, encode_detail, encode_read
 from tickvault.audit.record import Category
 from tickvault.doors.s3.body import EMPTY_BODY
 from tickvault.doors.s3.errors import S3Error
@@ -60,35 +61,59 @@ def record_answer(auditor: Auditor, request: Request, response: Response) -> Non
         The trail takes nothing: the request is to be refused.
     """
     status = response.status
+    headers = request.headers
     if status < 400:
         if request.caller is not None and request.caller.recorded:
             return
-        category, result = Category.READ, "ok"
-    else:
-        category, result = Category.REFUSAL, response.error or f"Http{status}"
-    version_id = response.headers.get("x-amz-version-id") or request.query.get("versionId", "")
-    length = response.length
-    if length is None:
-        body = response.body
-        length = len(body) if isinstance(body, (bytes, memoryview, bytearray)) else 0
-    detail = {}
-    if response.reason:
-        detail["reason"] = response.reason[:512]
-    agent = request.headers.get("user-agent")
-    if agent:
-        detail["user_agent"] = agent[:256]
+        detail = None if response.reason else _agent_detail(headers.get("user-agent"))
+        if detail is not None:
+            # By far the most there are, so made without a record in between.
+            now_ns = auditor.now_ns()
+            payload = encode_read(
+                now_ns, auditor.clock_error_ns(now_ns), status, _size_of(request, response),
+                request.action or request.method, "s3", request.identity or request.access_key, request.remote,
+                request.request_id, request.bucket, request.key, _version_of(request, response), detail,
+            )  # fmt: skip
+            if payload is not None:
+                auditor.put(payload)
+                return
+    told = {"reason": response.reason[:512]} if response.reason else {}
+    if "user-agent" in headers:
+        told["user_agent"] = headers["user-agent"][:256]
     auditor.record(
         actor_of(request),
-        category,
+        Category.READ if status < 400 else Category.REFUSAL,
         action=request.action or request.method,
-        result=result,
+        result="ok" if status < 400 else response.error or f"Http{status}",
         status=status,
         bucket=request.bucket,
         key=request.key,
-        version_id=version_id,
-        size_bytes=length if status < 400 and request.method == "GET" else 0,
-        detail=detail,
+        version_id=_version_of(request, response),
+        size_bytes=_size_of(request, response) if status < 400 else 0,
+        detail=told,
     )
+
+
+def _version_of(request: Request, response: Response) -> str:
+    headers = response.headers
+    if "x-amz-version-id" in headers:
+        return headers["x-amz-version-id"]
+    return request.query.get("versionId", "") if request.query else ""
+
+
+def _size_of(request: Request, response: Response) -> int:
+    """Return how many bytes of a body go out."""
+    if request.method != "GET":
+        return 0
+    if response.length is not None:
+        return response.length
+    body = response.body
+    return len(body) if isinstance(body, (bytes, memoryview, bytearray)) else 0
+
+
+@functools.lru_cache(maxsize=1024)
+def _agent_detail(agent: str | None) -> Detail | None:
+    return encode_detail({"user_agent": agent[:256]}) if agent else NO_DETAIL
 
 
 def record_unadmitted(

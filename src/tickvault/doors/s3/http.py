@@ -371,7 +371,10 @@ class Connection(FlowControl):
         if self._door.auditor is not None and not exchange.audited:
             exchange.audited = True
             try:
-                self._audit(exchange, response, request_id)
+                if request is None:
+                    self._audit_unadmitted(exchange, response, request_id)
+                else:
+                    record_answer(self._door.auditor, request, response)
             except Exception as error:
                 # Nobody is told what happened, but that it cannot be told: what cannot be audited is not answered.
                 self._door.log_unaudited(request_id, error)
@@ -398,19 +401,16 @@ class Connection(FlowControl):
         self._send(head, cast(bytes, body))
         self._done(exchange)
 
-    def _audit(self, exchange: Exchange, response: Response, request_id: str) -> None:
-        """Put what came of a request on its way into the audit trail, before it is answered."""
+    def _audit_unadmitted(self, exchange: Exchange, response: Response, request_id: str) -> None:
+        """Put what nobody signed for, or could be made out, on its way into the audit trail, before it is answered."""
         auditor = self._door.auditor
         assert auditor is not None
         if self._remote is None and self._transport is not None:
             peer = self._transport.get_extra_info("peername")
             self._remote = peer[0] if isinstance(peer, tuple) else ""
-        if exchange.request is not None:
-            record_answer(auditor, exchange.request, response)
-        else:
-            record_unadmitted(
-                auditor, exchange.method, exchange.target, exchange.headers, self._remote or "", request_id, response
-            )
+        record_unadmitted(
+            auditor, exchange.method, exchange.target, exchange.headers, self._remote or "", request_id, response
+        )
 
     async def _stream(self, exchange: Exchange, response: Response, request_id: str) -> None:
         started = False
