@@ -69,7 +69,8 @@ class TrailState:
     def __init__(self, vault_id: bytes) -> None:
         self.buckets: dict[str, BucketTrail] = {}
         self.documents: dict[str, str] = {}
-        """Documents of the vault (identities, policies, keys, its clock): what proves each, by name."""
+        """Documents of the vault (identities, policies, keys, its clock): what proves each, by name; empty where a
+        record of an earlier release has no proof."""
         self.findings: list[Finding] = []
         self.notes: list[str] = []
         self.known_from = 0
@@ -122,10 +123,10 @@ class TrailState:
             self.notes.append(f"record {record.sequence}: the wall clock was set by {seconds:+,} s")
 
     def _document(self, record: AuditRecord) -> None:
-        if "proof" in record.detail:
-            self.documents[record.key] = record.detail["proof"]
-        else:
+        if record.action.startswith("Delete"):
             self.documents.pop(record.key, None)
+        else:
+            self.documents[record.key] = record.detail.get("proof", "")
 
     # -- buckets
 
