@@ -54,6 +54,8 @@ TAKE_S = 10.0
 #: Records chained in one step unless told otherwise: a block, and one sync.
 SLICE_RECORDS = 4096
 PAUSE_RECORDS = 64
+#: Bytes of the journal read before their pages are taken out of the process's memory.
+UNMAP_BYTES = 4 << 20
 
 
 class Progress(NamedTuple):
@@ -96,6 +98,7 @@ class Follower:
         self._names: dict[int, str] = {}
         self._synced_once = False
         self._position: Position | None = None
+        self._mapped_from: Position | None = None
         self._page: PositionPage | None = None
         self._closed = False
         self.ring: Ring | None = None
@@ -176,6 +179,7 @@ class Follower:
         self._writer = None
         self._drain = None
         self._position = None
+        self._mapped_from = None
         self._page = None
         self.ring = None
 
@@ -250,7 +254,7 @@ class Follower:
         if self._page is not None:
             self._page.close()
             self._page = None
-        self._position = None
+        self._position = self._mapped_from = None
 
     def _resume(self, writer: TrailWriter) -> Position:
         """Return the place in the journal where the trail goes on."""
@@ -310,6 +314,7 @@ class Follower:
     def _follow(self, writer: TrailWriter, records_max: int, pause: Callable[[], None] | None) -> int:
         position = self._position
         assert position is not None
+        began = position
         until = self._until()
         if position[:2] >= until:
             return 0
@@ -346,7 +351,22 @@ class Follower:
             chained += len(payloads)
         # Moved records and the like make none: the place is kept in the page, and found again from the last block.
         self._moved(position)
+        self._unmap(self._mapped_from or began, position)
         return chained
+
+    def _unmap(self, start: Position, position: Position) -> None:
+        """Let go of what was read of the journal: bodies too, which would count as this process's memory for ever."""
+        self._mapped_from = start
+        if position.segment_id == start.segment_id and position.offset - start.offset < UNMAP_BYTES:
+            return
+        segments = self._engine.segments
+        for entry in segments.manifest.journal():
+            number = entry.segment_id
+            if start.segment_id <= number <= position.segment_id:
+                begin = start.offset if number == start.segment_id else 0
+                end = position.offset if number == position.segment_id else entry.size_bytes
+                segments.unmap_pages(number, begin, end)
+        self._mapped_from = position
 
     def _payloads(self, view: memoryview, batch: Batch, error_ns: int) -> list[bytes]:
         """Return the encoded audit records of one batch."""

@@ -166,6 +166,21 @@ class Segments:
                     self._fds[segment_id] = fd
         return fd
 
+    def unmap_pages(self, segment_id: int, start: int, end: int) -> None:
+        """Take pages that were read once out of this process's memory; views stay valid, and the cache keeps them.
+
+        Only pages that lie wholly in the range, which a mapping that is shorter or gone may no longer have.
+        """
+        with self._lock:
+            mapped = self._maps.get(segment_id)
+            if mapped is None:
+                return
+            start = -(-start // mmap.PAGESIZE) * mmap.PAGESIZE
+            end = min(end, mapped.size_bytes) // mmap.PAGESIZE * mmap.PAGESIZE
+            if start < end:
+                # Of a shared mapping of a file this only drops the entries in the page table.
+                mapped.map.madvise(mmap.MADV_DONTNEED, start, end - start)
+
     def release(self, segment_id: int) -> None:
         """Close this process's descriptor and mapping of a segment; views handed out stay valid."""
         with self._lock:

@@ -363,3 +363,27 @@ def test_maintenance_is_told(tmp_path):
     with tv.open(tmp_path / "restored") as vault:
         (record,) = vault.audit.query(action="Restore")
         assert record.identity.startswith("local:")
+
+
+def resident_of_segments(folder: Path) -> int:
+    """Return the bytes of the vault's segments that this process has in its page table."""
+    total, ours = 0, False
+    for line in Path("/proc/self/smaps").read_text().splitlines():
+        if line.startswith("Rss:"):
+            total += int(line.split()[1]) * 1024 if ours else 0
+        elif line.partition(" ")[0].count("-") == 1:
+            ours = f"{folder}/segments/" in line
+    return total
+
+
+def test_following_large_writes_takes_no_memory_for_their_bodies(tmp_path):
+    with tv.open(tmp_path / "data") as vault:
+        bucket = vault.create_bucket("raw", durability="relaxed")
+        body = b"x" * 60_000
+        for number in range(1_000):
+            bucket.put(f"{number:04}", body)
+        # A query follows until nothing is left to follow.
+        assert sum(1 for _ in vault.audit.query(action="PutObject")) == 1_000
+        held = resident_of_segments(tmp_path / "data")
+        assert held < 16 << 20, f"{held >> 20} MiB of 57 MiB stay mapped"
+        assert bucket.get("0500") == body
