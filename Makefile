@@ -37,6 +37,7 @@ docs: $(VENV)/.installed-dev ## Make the pages that are made from the code
 bench: $(VENV)/.installed-run ## Measure this machine against the published budgets
 	$(VENV)/bin/tickvault bench embedded $(BENCH_ARGS)
 	$(VENV)/bin/tickvault bench s3 $(BENCH_ARGS)
+	$(VENV)/bin/tickvault bench security $(BENCH_ARGS)
 	$(VENV)/bin/tickvault bench market $(BENCH_ARGS)
 
 clean: ## Remove the environment and caches; ./data stays

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import hmac
 import struct
+from functools import lru_cache
 
 from tickvault.errors import IntegrityError, InvalidInputError
 from tickvault.security.cipher.aead import Buffer, InvalidTag
@@ -34,6 +35,10 @@ SALT_SIZE = 16
 _pack_nonce = struct.Struct(">7xIB").pack
 _TAIL = 7
 _NONCE_ALONE = _pack_nonce(0, 1)
+# What a frame's turn in the loop needs is made once: at 20 GB/s a frame takes 3 µs, and each bytes object counts.
+_RUN = 256
+_PLAIN = [slice(index * FRAME_PLAIN_SIZE, (index + 1) * FRAME_PLAIN_SIZE) for index in range(_RUN)]
+_STORED = [slice(index * FRAME_STORED_SIZE, (index + 1) * FRAME_STORED_SIZE) for index in range(_RUN)]
 _ASSOCIATED = {suite_id: b"tickvault body" + bytes((FRAMES_VERSION, suite_id)) for suite_id in range(256)}
 
 
@@ -103,16 +108,16 @@ class Frames:
             Whether they reach the end of the body.
         """
         encrypt_into, associated = self._aead.encrypt_into, self._associated
-        last = _last_frame(len(plain), len(out), first_frame, final=final)
-        source = target = 0
-        for index in range(first_frame, last):
-            nonce = _pack_nonce(index, 0)
-            source_end, target_end = source + FRAME_PLAIN_SIZE, target + FRAME_STORED_SIZE
-            encrypt_into(nonce, plain[source:source_end], associated + nonce[_TAIL:], out[target:target_end])
-            source, target = source_end, target_end
+        index, last = first_frame, _last_frame(len(plain), len(out), first_frame, final=final)
+        while index < last:
+            run = _nonces(associated, index // _RUN)[index % _RUN :][: last - index]
+            for (nonce, bound), source, target in zip(run, _PLAIN, _STORED, strict=False):
+                encrypt_into(nonce, plain[source], bound, out[target])
+            index += len(run)
+            plain, out = plain[len(run) * FRAME_PLAIN_SIZE :], out[len(run) * FRAME_STORED_SIZE :]
         if final:
             nonce = _pack_nonce(last, 1)
-            encrypt_into(nonce, plain[source:], associated + nonce[_TAIL:], out[target:])
+            encrypt_into(nonce, plain, associated + nonce[_TAIL:], out)
 
     def open(self, stored: memoryview, out: memoryview, first_frame: int, *, final: bool) -> None:
         """Open frames that follow each other; the arguments are those of `seal`, the other way round.
@@ -123,18 +128,20 @@ class Frames:
             A frame is not what was sealed at this place under this key; `out` holds zeros then.
         """
         decrypt_into, associated = self._aead.decrypt_into, self._associated
-        last = index = _last_frame(len(out), len(stored), first_frame, final=final)
-        source = target = 0
+        first, last = first_frame, _last_frame(len(out), len(stored), first_frame, final=final)
+        index, rest = first, out
         try:
-            for index in range(first_frame, last):
-                nonce = _pack_nonce(index, 0)
-                source_end, target_end = source + FRAME_STORED_SIZE, target + FRAME_PLAIN_SIZE
-                decrypt_into(nonce, stored[source:source_end], associated + nonce[_TAIL:], out[target:target_end])
-                source, target = source_end, target_end
+            while first < last:
+                run = _nonces(associated, first // _RUN)[first % _RUN :][: last - first]
+                frames = zip(run, _STORED, _PLAIN, strict=False)
+                for index, ((nonce, bound), source, target) in enumerate(frames, first):  # noqa: B007
+                    decrypt_into(nonce, stored[source], bound, rest[target])
+                first += len(run)
+                stored, rest = stored[len(run) * FRAME_STORED_SIZE :], rest[len(run) * FRAME_PLAIN_SIZE :]
             if final:
                 index = last
                 nonce = _pack_nonce(last, 1)
-                decrypt_into(nonce, stored[source:], associated + nonce[_TAIL:], out[target:])
+                decrypt_into(nonce, stored, associated + nonce[_TAIL:], rest)
         except InvalidTag:
             out[:] = bytes(len(out))  # the libraries write before they check the tag
             raise self._damaged(index) from None
@@ -144,6 +151,13 @@ class Frames:
             f"frame {index} of an encrypted body does not open ({self.suite.name}): its bytes, its place or its key "
             "are not those it was sealed with; run tickvault verify, and restore the object from a backup"
         )
+
+
+@lru_cache(maxsize=64)
+def _nonces(associated: bytes, run: int) -> list[tuple[bytes, bytes]]:
+    """Return nonce and associated data of each frame of a run that is not its body's last."""
+    nonces = [_pack_nonce(index, 0) for index in range(run * _RUN, (run + 1) * _RUN)]
+    return [(nonce, associated + nonce[_TAIL:]) for nonce in nonces]
 
 
 def _last_frame(plain_size: int, stored_size: int, first_frame: int, *, final: bool) -> int:
