@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Self
 
@@ -14,7 +15,7 @@ from tickvault.audit.actor import Actor, process_actor
 from tickvault.audit.auditor import FOLDER as AUDIT_FOLDER
 from tickvault.audit.auditor import Auditor
 from tickvault.audit.record import Category
-from tickvault.engine.backup import BackupReport, backup
+from tickvault.engine.backup import BackupReport, backup, read_description
 from tickvault.engine.backup import restore as _restore
 from tickvault.engine.compaction import CompactionReport, compact
 from tickvault.engine.engine import Progress
@@ -269,16 +270,20 @@ class Vault:
         Live rows come along: journals are copied first, so that rows that become files of columns meanwhile are in the
         backup in one form or the other. So does the sealed keyring; the key file or passphrase that opens it does not.
         """
-        from tickvault.audit.backup import backup_trail
+        from tickvault.audit.backup import NOTED, backup_trail
         from tickvault.market.journal.backup import backup_journals
 
-        journals = backup_journals(self.path, os.fspath(destination))
+        target = os.fspath(destination)
+
+        def beside(end: tuple[int, int], sequence: int, earlier: dict[str, Any]) -> dict[str, Any]:
+            copy_keyring(self.path, target)
+            trail, before = os.path.join(target, AUDIT_FOLDER), earlier.get(NOTED, {})
+            return {NOTED: backup_trail(self.audit.folder, trail, end, sequence, before)}
+
+        journals = backup_journals(self.path, target)
         self.audit.catch_up()
-        report = backup(self.store.engine, os.fspath(destination), progress=progress)
+        report = backup(self.store.engine, target, progress=progress, beside=beside)
         journals()
-        # After the segments: the trail in a backup may know more than they do, and never less.
-        backup_trail(self.audit.folder, os.path.join(os.fspath(destination), AUDIT_FOLDER))
-        copy_keyring(self.path, os.fspath(destination))
         self._note("Backup", destination=os.path.abspath(os.fspath(destination)), sequence=str(report.sequence))
         return report
 
@@ -341,18 +346,45 @@ def rebuild_index(path: str | os.PathLike[str], *, progress: Progress | None = N
 
 
 def restore(
-    source: str | os.PathLike[str], destination: str | os.PathLike[str], *, progress: Progress | None = None
+    source: str | os.PathLike[str],
+    destination: str | os.PathLike[str],
+    *,
+    trail: bool = True,
+    progress: Progress | None = None,
 ) -> BackupReport:
-    """Make a vault in an empty folder from a backup, and build its index."""
-    from tickvault.audit.backup import restore_trail
+    """Make a vault in an empty folder from a backup, and build its index.
+
+    Parameters
+    ----------
+    trail : bool
+        With its audit trail. Without it (where that is damaged, or lost) the vault begins a new one, which says so.
+
+    Raises
+    ------
+    IntegrityError
+        Something in the backup is damaged or missing; nothing is left in the folder.
+    AlreadyExistsError
+        The folder is not empty.
+    """
+    from tickvault.audit.backup import NOTED, restore_trail
     from tickvault.market.journal.backup import restore_journals
 
-    report = _restore(os.fspath(source), os.fspath(destination), progress=progress)
-    restore_journals(os.fspath(source), os.fspath(destination))
-    restore_trail(os.path.join(os.fspath(source), AUDIT_FOLDER), os.path.join(os.fspath(destination), AUDIT_FOLDER))
-    copy_keyring(os.fspath(source), os.fspath(destination))
-    store = open_store(destination, create=False)
-    detail = {"source": os.path.abspath(os.fspath(source)), "sequence": str(report.sequence)}
+    origin, target = os.fspath(source), os.path.abspath(destination)
+    report = _restore(origin, target, progress=progress)
+    try:
+        restore_journals(origin, target)
+        if trail:
+            noted = read_description(origin).get(NOTED)
+            restore_trail(os.path.join(origin, AUDIT_FOLDER), os.path.join(target, AUDIT_FOLDER), noted)
+        copy_keyring(origin, target)
+        store = open_store(target, create=False)
+    except BaseException:
+        # It was missing or empty: all that lies there was made here.
+        shutil.rmtree(target, ignore_errors=True)
+        raise
+    detail = {"source": os.path.abspath(origin), "sequence": str(report.sequence)}
+    if not trail:
+        detail["trail"] = "left out"
     store.auditor.record(process_actor(), Category.SYSTEM, action="Restore", detail=detail)
     store.close()
     return report

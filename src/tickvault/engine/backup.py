@@ -31,6 +31,9 @@ if TYPE_CHECKING:
     from tickvault.engine.engine import Engine
 
 Progress = Callable[[int, int, str], None]
+#: What is copied beside the segments, up to the same moment: from where the journal ends in the backup, its last
+#: sequence, and what an earlier backup here noted, to what is noted of it now.
+Beside = Callable[[tuple[int, int], int, dict[str, Any]], dict[str, Any]]
 DESCRIPTION = "backup.json"
 #: What a backup that was interrupted may have left.
 _OURS = ("segments", "manifest", "journals", "journals.new", "audit")
@@ -49,13 +52,21 @@ class BackupReport:
     """The last change that is in the backup."""
 
 
-def backup(engine: Engine, destination: str, *, progress: Progress | None = None) -> BackupReport:
+def backup(
+    engine: Engine, destination: str, *, progress: Progress | None = None, beside: Beside | None = None
+) -> BackupReport:
     """Copy the vault as of now into a folder; into one that holds an earlier backup, only what is new.
+
+    Parameters
+    ----------
+    beside : callable, optional
+        Called once the segments are copied and before the backup counts.
 
     Raises
     ------
     FormatError
-        The folder holds something else, or the backup of another vault.
+        The folder holds something else, the backup of another vault, or one of a copy of this vault that went on by
+        itself.
     IntegrityError
         A batch of the source is damaged; the backup before this one stays as it was.
     BusyError
@@ -63,7 +74,7 @@ def backup(engine: Engine, destination: str, *, progress: Progress | None = None
     """
     engine.ready()
     destination = os.path.abspath(destination)
-    earlier = _read_description(destination) if os.path.exists(os.path.join(destination, DESCRIPTION)) else None
+    earlier = read_description(destination) if os.path.exists(os.path.join(destination, DESCRIPTION)) else None
     if os.path.commonpath([destination, engine.path]) == engine.path:
         raise InvalidInputError(f"{destination} lies in the vault itself; choose a folder outside {engine.path}")
     if earlier is None and os.path.isdir(destination):
@@ -78,11 +89,16 @@ def backup(engine: Engine, destination: str, *, progress: Progress | None = None
     except OSError as error:
         raise storage_error(error, "make folder", files) from error
     with maintenance_lock(engine):
-        return _backup_locked(engine, destination, files, earlier or {"segments": {}}, progress)
+        return _backup_locked(engine, destination, files, earlier or {"segments": {}}, progress, beside)
 
 
 def _backup_locked(
-    engine: Engine, destination: str, files: str, earlier: dict[str, Any], progress: Progress | None
+    engine: Engine,
+    destination: str,
+    files: str,
+    earlier: dict[str, Any],
+    progress: Progress | None,
+    beside: Beside | None,
 ) -> BackupReport:
     engine.sync()
     tail = engine.tail()
@@ -102,7 +118,7 @@ def _backup_locked(
         sizes[entry.segment_id] = size
     report.bytes_total = sum(sizes.values())
     # First, so that damage in the source never takes the place of sound bytes in an earlier backup.
-    _verify_source(engine, tail.segment_id, tail.offset)
+    _verify_source(engine, tail.segment_id, tail.offset, earlier.get("end"), destination)
     done = 0
     for entry in sorted(manifest.segments.values(), key=lambda one: one.segment_id):
         source = engine.segments.path(entry.segment_id, entry.kind)
@@ -114,15 +130,16 @@ def _backup_locked(
         if before and before.get("sealed") and before["size"] == size and _size_of(target) == size:
             wanted[name] = before
         else:
-            wanted[name] = {"size": size, "crc": _copy(source, target, size), "sealed": sealed}
+            wanted[name] = {"size": size, "crc": copy_beginning(source, target, size), "sealed": sealed}
             report.segments_copied += 1
             report.bytes_copied += size
         report.segments += 1
         done += size
         if progress is not None:
             progress(done, report.bytes_total, "bytes")
-    _copy(manifest.path, os.path.join(destination, "manifest"), manifest_size)
+    copy_beginning(manifest.path, os.path.join(destination, "manifest"), manifest_size)
     OsDisk().sync_directory(files)
+    noted = {} if beside is None else beside((tail.segment_id, tail.offset), tail.sequence, earlier)
     _write_json(
         os.path.join(destination, DESCRIPTION),
         {
@@ -133,6 +150,7 @@ def _backup_locked(
             "taken_ns": engine.clock.now_ns(),
             "manifest_crc": _checksum(os.path.join(destination, "manifest")),
             "segments": wanted,
+            **noted,
         },
     )
     for name in set(os.listdir(files)) - set(wanted):
@@ -152,12 +170,31 @@ def _sealed(path: str, entry: SegmentEntry, current_id: int) -> bool:
         lease.close()
 
 
-def _verify_source(engine: Engine, segment_id: int, offset: int) -> None:
-    """Read the journal up to where the backup ends, and every body it refers to."""
+def _verify_source(
+    engine: Engine, segment_id: int, offset: int, earlier_end: list[int] | None, destination: str
+) -> None:
+    """Read the journal up to where the backup ends, and every body it refers to; it has to go on from an earlier one's.
+
+    A vault that was restored from the backup is the same vault, and goes another way from there on: the two would take
+    turns to remove what the other one wrote.
+    """
+    # A segment that was retired since cannot be looked into, and one that had no batch yet tells nothing.
+    known = engine.segments.manifest.segments.keys() | engine.segments.manifest.retired
+    expected = tuple(earlier_end or ())
+    unseen = bool(expected) and expected[0] not in known
+    if expected and expected[0] in engine.segments.manifest.segments and expected[1] > SEGMENT_HEADER_SIZE:
+        unseen = True
     walk = Walk(engine.segments, until=(segment_id, offset))
     for entry, view, batch in walk.batches():
+        if (entry.segment_id, batch.offset + batch.length, batch.batch_id) == expected:
+            unseen = False
         for _ in sound_records(walk, entry, view, batch):
             pass
+    if unseen and not walk.damage:
+        raise FormatError(
+            f"{destination} holds a backup of a copy of this vault that went on by itself, with changes that are not "
+            "in this one; choose another folder. Nothing was backed up; the backup there is as it was"
+        )
     if walk.damage:
         place = walk.damage[0]
         what = f"object {place.key.decode(errors='replace')!r} in " if place.key else ""
@@ -189,7 +226,7 @@ def restore(source: str, destination: str, *, progress: Progress | None = None) 
     IntegrityError
         A file of the backup is damaged; nothing is left in `destination`.
     """
-    description = _read_description(source)
+    description = read_description(source)
     destination = os.path.abspath(destination)
     if os.path.exists(destination) and (not os.path.isdir(destination) or os.listdir(destination)):
         raise AlreadyExistsError(f"{destination} is not empty; restore into a new folder")
@@ -202,7 +239,7 @@ def restore(source: str, destination: str, *, progress: Progress | None = None) 
         for name, noted in sorted(description["segments"].items()):
             target = os.path.join(files, os.path.basename(name))
             made.append(target)
-            if _copy(os.path.join(source, "segments", name), target, noted["size"]) != noted["crc"]:
+            if copy_beginning(os.path.join(source, "segments", name), target, noted["size"]) != noted["crc"]:
                 raise IntegrityError(f"{os.path.join(source, 'segments', name)} is damaged; take another backup")
             report.segments += 1
             report.segments_copied += 1
@@ -212,7 +249,7 @@ def restore(source: str, destination: str, *, progress: Progress | None = None) 
         target = os.path.join(destination, "manifest")
         made.append(target)
         size = os.path.getsize(os.path.join(source, "manifest"))
-        if _copy(os.path.join(source, "manifest"), target, size) != description["manifest_crc"]:
+        if copy_beginning(os.path.join(source, "manifest"), target, size) != description["manifest_crc"]:
             raise IntegrityError(f"{os.path.join(source, 'manifest')} is damaged; take another backup")
         create_format(destination, vault_id=bytes.fromhex(description["vault_id"]))
         # All of it was durable: a break in it is damage, not the torn tail of a crash.
@@ -231,7 +268,16 @@ def restore(source: str, destination: str, *, progress: Progress | None = None) 
     return report
 
 
-def _read_description(folder: str) -> dict[str, Any]:
+def read_description(folder: str) -> dict[str, Any]:
+    """Return what a backup says of itself.
+
+    Raises
+    ------
+    NotFoundError
+        The folder holds no backup.
+    FormatError
+        It is damaged, or of a newer release.
+    """
     path = os.path.join(folder, DESCRIPTION)
     try:
         with open(path, encoding="utf-8") as file:
@@ -254,7 +300,7 @@ def _size_of(path: str) -> int:
         return -1
 
 
-def _copy(source: str, target: str, size: int) -> int:
+def copy_beginning(source: str, target: str, size: int) -> int:
     """Copy the first `size` bytes by way of a temporary name, synced; return their CRC-32C."""
     crc = 0
     try:
