@@ -36,7 +36,7 @@ Progress = Callable[[int, int, str], None]
 Beside = Callable[[tuple[int, int], int, dict[str, Any]], dict[str, Any]]
 DESCRIPTION = "backup.json"
 #: What a backup that was interrupted may have left.
-_OURS = ("segments", "manifest", "journals", "journals.new", "audit")
+_OURS = ("segments", "manifest", "journals", "journals.new", "audit", "security")
 _PIECE = 4 * 1024 * 1024
 
 

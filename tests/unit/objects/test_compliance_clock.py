@@ -15,6 +15,7 @@ import pytest
 
 import tickvault as tv
 from tickvault.engine.commit import Operation, Transaction
+from tickvault.engine.engine import EngineOptions
 from tickvault.objects import entries
 from tickvault.objects.documents import VaultDocuments
 from tickvault.objects.entries import CLOCK_DOCUMENT, Kind
@@ -55,7 +56,8 @@ def machine(clock: Any) -> Machine:
 
 @pytest.fixture
 def opening(tmp_path: Path, clock: Any, machine: Machine) -> Callable[[], tv.Vault]:
-    return lambda: tv.open(tmp_path / "data", clock=clock, host=machine)
+    # Without the upkeep's thread, which looks at the clock by itself.
+    return lambda: tv.open(tmp_path / "data", clock=clock, host=machine, options=EngineOptions(background=False))
 
 
 def locked_vault(opening: Callable[[], tv.Vault], days: int = 10) -> tuple[tv.Vault, str]:
