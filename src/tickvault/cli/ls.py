@@ -15,7 +15,7 @@ from tickvault.cli import terminal
 from tickvault.cli.bucket import list_buckets
 from tickvault.cli.options import json_option, open_vault, recursive_option, vault_option
 from tickvault.cli.places import Place, parse_place
-from tickvault.cli.records import object_record
+from tickvault.cli.records import lock_text, object_record
 from tickvault.errors import InvalidInputError
 from tickvault.objects.model import ObjectInfo
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 @recursive_option("List every key below the prefix, not only the next level.")
 @click.option("--delimiter", metavar="TEXT", help="Group keys at this text.  [default: /]")
 @click.option("--start-after", metavar="KEY", default="", help="Begin after this key.")
-@click.option("--versions", is_flag=True, help="List every version and delete marker.")
+@click.option("--versions", is_flag=True, help="List every version and delete marker, and what locks it.")
 @click.option("-l", "--long", "is_long", is_flag=True, help="Show size and time of change as well.")
 @vault_option
 @json_option
@@ -102,7 +102,9 @@ def _line(where: Place, entry: ObjectInfo | str, *, is_long: bool, versions: boo
     notes = ""
     if versions:
         state = "delete marker" if entry.delete_marker else "current" if entry.is_latest else ""
-        notes = f"  {entry.version_id}" + (f"  ({state})" if state else "")
+        kept = lock_text(entry)
+        states = ", ".join(text for text in (state, kept) if text)
+        notes = f"  {entry.version_id}" + (f"  ({states})" if states else "")
     if not is_long:
         return name + notes
     size = "" if entry.delete_marker else f"{entry.size:,}"

@@ -10,6 +10,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
+from tickvault.cli import terminal
 from tickvault.cli.retention import default_record
 from tickvault.objects.model import BucketInfo, DeleteResult, ObjectInfo
 
@@ -26,6 +27,7 @@ def object_record(bucket: str, info: ObjectInfo) -> dict[str, Any]:
         "delete_marker": info.delete_marker,
         "sequence": info.sequence,
         "modified_ns": info.modified_ns,
+        **_lock(info),
     }
 
 
@@ -39,7 +41,6 @@ def object_detail(bucket: str, info: ObjectInfo, tags: Mapping[str, str]) -> dic
         "checksums": dict(info.checksums),
         "checksum_type": info.checksum_type,
         "part_sizes": list(info.part_sizes),
-        **_lock(info),
         "encryption": _encryption(info),
     }
 
@@ -62,6 +63,16 @@ def _lock(info: ObjectInfo) -> dict[str, Any]:
         "retain_until_ns": info.retain_until_ns or None,
         "legal_hold": info.legal_hold,
     }
+
+
+def lock_text(info: ObjectInfo) -> str:
+    """Return what keeps a version, in words; empty where nothing does."""
+    parts = []
+    if info.retention_mode is not None:
+        parts.append(f"{info.retention_mode} until {terminal.format_time(info.retain_until_ns)}")
+    if info.legal_hold:
+        parts.append("legal hold")
+    return ", ".join(parts)
 
 
 def bucket_record(info: BucketInfo) -> dict[str, Any]:

@@ -424,9 +424,17 @@ class Bucket:
             self._audit_read("ListObjectsV2", prefix, None, 0)
         return listing.iterate(self, prefix, delimiter, start_after)
 
-    def list_page(self, *, prefix: str = "", delimiter: str = "", start_after: str = "", limit: int = 1000) -> ListPage:
-        """Return one page of a listing."""
-        page = listing.list_page(self, prefix, delimiter, start_after, limit)
+    def list_page(
+        self,
+        *,
+        prefix: str = "",
+        delimiter: str = "",
+        start_after: str = "",
+        limit: int = 1000,
+        locks: bool = True,
+    ) -> ListPage:
+        """Return one page of a listing; without `locks`, what is locked does not say so, and comes a little sooner."""
+        page = listing.list_page(self, prefix, delimiter, start_after, limit, locks=locks)
         if self.embedded and self.state.audits_reads(self.store):
             self._audit_read("ListObjectsV2", prefix, None, 0)
         return page
@@ -439,9 +447,10 @@ class Bucket:
         key_marker: str = "",
         version_id_marker: str = "",
         limit: int = 1000,
+        locks: bool = True,
     ) -> VersionPage:
-        """Return one page of versions and delete markers: by key, newest first."""
-        return listing.list_versions_page(self, prefix, delimiter, key_marker, version_id_marker, limit)
+        """Return one page of versions and delete markers: by key, newest first; `locks` as in `list_page`."""
+        return listing.list_versions_page(self, prefix, delimiter, key_marker, version_id_marker, limit, locks=locks)
 
     # -- tags
 

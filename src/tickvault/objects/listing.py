@@ -1,7 +1,7 @@
 """Listings: ordered by the bytes of the key, in pages, each page one point in time.
 
-Invariants: a listing of objects reads only O entries, however many versions there are; a common prefix costs one seek,
-however many keys lie under it.
+Invariants: a listing of objects reads only O entries, however many versions there are, and the locks of those that are
+locked; a common prefix costs one seek, however many keys lie under it.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 from tickvault.engine.index import Reader, prefix_end
 from tickvault.errors import InvalidInputError
 from tickvault.objects import entries
-from tickvault.objects.entries import decode_entry
-from tickvault.objects.lookup import info_of_entry, sequence_of
+from tickvault.objects.entries import Entry, decode_entry
+from tickvault.objects.lookup import info_of_entry, listed_info, sequence_of
 from tickvault.objects.model import ListPage, ObjectInfo, VersionPage
 from tickvault.objects.names import encode_text
 
@@ -76,9 +76,15 @@ class Rollup:
 
 
 def list_page(
-    bucket: Bucket, prefix: str = "", delimiter: str = "", start_after: str = "", limit: int = 1000
+    bucket: Bucket,
+    prefix: str = "",
+    delimiter: str = "",
+    start_after: str = "",
+    limit: int = 1000,
+    *,
+    locks: bool = True,
 ) -> ListPage:
-    """Return one page of current objects."""
+    """Return one page of current objects; without `locks` it does not look them up."""
     check_limit(limit)
     objects: list[ObjectInfo] = []
     prefixes: list[str] = []
@@ -100,7 +106,8 @@ def list_page(
                 last = index_key.decode()
                 prefixes.append(last)
             else:
-                info = info_of_entry(index_key[head_length:], decode_entry(index_key, value))
+                key, entry = index_key[head_length:], decode_entry(index_key, value)
+                info = listed_info(snapshot, bucket.bucket_id, key, entry) if locks else info_of_entry(key, entry)
                 objects.append(info)
                 last = info.key
     return ListPage(objects, prefixes, None)
@@ -135,8 +142,10 @@ def list_versions_page(
     key_marker: str = "",
     version_id_marker: str = "",
     limit: int = 1000,
+    *,
+    locks: bool = True,
 ) -> VersionPage:
-    """Return one page of versions and delete markers: by key, newest first."""
+    """Return one page of versions and delete markers: by key, newest first; see `list_page`."""
     check_limit(limit)
     if version_id_marker and not key_marker:
         raise InvalidInputError("version_id_marker needs key_marker")
@@ -151,7 +160,9 @@ def list_versions_page(
         last: tuple[str, str | None] = (key_marker, version_id_marker or None)
         count = 0
         skip_to = _skip_sequence(bucket, snapshot, after, version_id_marker)
-        for key, value in _keys_with_versions(bucket, snapshot, raw_prefix, raw_delimiter, after, shown, skip_to):
+        for key, value in _keys_with_versions(
+            bucket, snapshot, raw_prefix, raw_delimiter, after, shown, skip_to, locks
+        ):
             if value is None:
                 if count >= limit:
                     return VersionPage(versions, prefixes, *last)
@@ -195,9 +206,16 @@ def _keys_with_versions(
     after: bytes,
     shown: bytes | None,
     skip_to: int | None,
+    locks: bool,
 ) -> Iterator[tuple[bytes, list[ObjectInfo] | None]]:
     """Merge O and V by key; yield (key, versions newest first) or (common prefix, None)."""
     bucket_id = bucket.bucket_id
+
+    def listed(key: bytes, entry: Entry, *, is_latest: bool = True) -> ObjectInfo:
+        if locks:
+            return listed_info(reader, bucket_id, key, entry, is_latest=is_latest)
+        return info_of_entry(key, entry, is_latest=is_latest)
+
     start = after if skip_to is not None else after + b"\0" if after else b""
     current = Rollup(reader, b"O", bucket_id, prefix, delimiter).items(
         entries.bucket_prefix(b"O", bucket_id) + start, shown
@@ -219,7 +237,7 @@ def _keys_with_versions(
             if left[1] is None:
                 common = True
             else:
-                infos.append(info_of_entry(key, decode_entry(*left)))  # type: ignore[arg-type]
+                infos.append(listed(key, decode_entry(*left)))  # type: ignore[arg-type]
             left = next(current, None)
         if right is not None and right_key == key:
             if right[1] is None:
@@ -228,7 +246,7 @@ def _keys_with_versions(
                 has_current = bool(infos)
                 for number, (index_key, value) in enumerate(right[1]):
                     entry = decode_entry(index_key, value)
-                    infos.append(info_of_entry(key, entry, is_latest=not has_current and number == 0))
+                    infos.append(listed(key, entry, is_latest=not has_current and number == 0))
             right = next(older, None)
         yield key, None if common else infos
 

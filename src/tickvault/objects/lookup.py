@@ -160,6 +160,12 @@ def info_of_entry(key: bytes, entry: Entry, *, is_latest: bool = True) -> Object
     )
 
 
+def listed_info(reader: Reader, bucket_id: int, key: bytes, entry: Entry, *, is_latest: bool = True) -> ObjectInfo:
+    """Return what a listing tells of a version: what the index knows, and its lock."""
+    info = info_of_entry(key, entry, is_latest=is_latest)
+    return with_lock(info, lock_of(reader, bucket_id, key, entry.sequence)) if entry.flags & ENTRY_LOCK else info
+
+
 def later_attributes(reader: Reader, bucket_id: int, key: bytes, sequence: int) -> dict[str, Any]:
     """Return what was set after a version was written: ``tg`` tags, ``hd`` headers; each replaces the original."""
     index_key = entries.attributes_key(bucket_id, key, sequence)
@@ -196,16 +202,21 @@ def info_of_record(
     )
 
 
+def with_lock(info: ObjectInfo, lock: ObjectLock) -> ObjectInfo:
+    """Return the info of a version with its lock."""
+    return info._replace(
+        retention_mode=lock.retention_mode,
+        retain_until_ns=lock.retain_until_ns,
+        # One that cannot be read keeps the version all the same, which a hold tells best.
+        legal_hold=lock.legal_hold or lock.damaged,
+        locked=True,
+    )
+
+
 def described(info: ObjectInfo, extras: Mapping[str, Any], lock: ObjectLock | None = None) -> ObjectInfo:
     """Return the info with what the extras of its record say, and its lock."""
     if lock is not None:
-        # One that cannot be read keeps the version all the same, which a hold tells best.
-        info = info._replace(
-            retention_mode=lock.retention_mode,
-            retain_until_ns=lock.retain_until_ns,
-            legal_hold=lock.legal_hold or lock.damaged,
-            locked=True,
-        )
+        info = with_lock(info, lock)
     encryption = effective(extras)
     sealed = extras.get("sc", {})
     return info._replace(

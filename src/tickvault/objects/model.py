@@ -47,12 +47,12 @@ class ObjectInfo(NamedTuple):
     """Sizes of the parts of a multipart object, in order; empty otherwise."""
     tag_count: int = 0
     retention_mode: str | None = None
-    """``GOVERNANCE`` or ``COMPLIANCE``, None without a retention. Listings do not know it."""
+    """``GOVERNANCE`` or ``COMPLIANCE``, None without a retention."""
     retain_until_ns: int = 0
     """When the retention ends; 0 without one."""
     legal_hold: bool = False
     locked: bool = False
-    """It has a lock, or had one: a retention or hold was set on it at some time."""
+    """It has a lock, or had one: a retention or hold was set on it at some time, and may have ended since."""
     encryption: EncryptionInfo | None = None
     """How it is encrypted at rest, None if it is not. Listings do not know it."""
     sealed_checksums: Mapping[str, bytes] = {}

@@ -151,5 +151,5 @@ class Store(Protocol):
         Yields
         ------
         ObjectInfo or str
-            With key, size, entity tag, sequence and times; a listing does not know content types and metadata.
+            With key, size, entity tag, sequence, times and lock; a listing does not know content types and metadata.
         """

@@ -289,7 +289,7 @@ class _Comparison:
         key_marker: str | None = ""
         version_id_marker = ""
         while key_marker is not None:
-            page = bucket.list_versions_page(key_marker=key_marker, version_id_marker=version_id_marker)
+            page = bucket.list_versions_page(key_marker=key_marker, version_id_marker=version_id_marker, locks=False)
             for info in page.versions:
                 place = (name, info.key, info.version_id)
                 if self._state.known_from < info.sequence and self._expected(place) is None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from tickvault.engine.index import prefix_end
 from tickvault.objects import entries, names
 from tickvault.objects.entries import SEQUENCE_MAX, decode_entry
-from tickvault.objects.lookup import info_of_entry
+from tickvault.objects.lookup import listed_info
 from tickvault.objects.model import ObjectInfo
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def _page(bucket: Bucket, key: bytes, below: int) -> list[ObjectInfo]:
         if raw is not None:
             current = decode_entry(current_key, raw)
             if current.sequence < below:
-                found.append(info_of_entry(key, current))
+                found.append(listed_info(snapshot, bucket_id, key, current))
         prefix = entries.version_prefix(bucket_id, key)
         start = prefix if below == SEQUENCE_MAX else entries.version_key(bucket_id, key, below - 1)
         for index_key, value in snapshot.scan(start, prefix_end(prefix)):
@@ -51,5 +51,5 @@ def _page(bucket: Bucket, key: bytes, below: int) -> list[ObjectInfo]:
                 break
             # Without a current version the newest entry is the delete marker that is latest.
             is_latest = raw is None and below == SEQUENCE_MAX and not found
-            found.append(info_of_entry(key, decode_entry(index_key, value), is_latest=is_latest))
+            found.append(listed_info(snapshot, bucket_id, key, decode_entry(index_key, value), is_latest=is_latest))
     return found

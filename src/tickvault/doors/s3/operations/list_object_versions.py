@@ -54,6 +54,7 @@ def _page(context: Context, request: Request, bucket: Bucket, limit: int) -> Res
             key_marker=key_marker,
             version_id_marker=version_marker,
             limit=limit,
+            locks=False,
         )
     owner = owner_element(context)
     truncated = page.next_key_marker is not None

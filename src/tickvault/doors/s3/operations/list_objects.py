@@ -42,7 +42,7 @@ def _page(context: Context, request: Request, bucket: Bucket, limit: int) -> Res
     write_key = key_writer(query)
     page = EMPTY_PAGE
     if limit:
-        page = bucket.list_page(prefix=prefix, delimiter=delimiter, start_after=marker, limit=limit)
+        page = bucket.list_page(prefix=prefix, delimiter=delimiter, start_after=marker, limit=limit, locks=False)
     following = page.next_start_after
     body = xml.document(
         "ListBucketResult",

@@ -58,7 +58,7 @@ def _page(context: Context, request: Request, bucket: Bucket, limit: int, start_
     write_key = key_writer(query)
     page = EMPTY_PAGE
     if limit:
-        page = bucket.list_page(prefix=prefix, delimiter=delimiter, start_after=start_after, limit=limit)
+        page = bucket.list_page(prefix=prefix, delimiter=delimiter, start_after=start_after, limit=limit, locks=False)
     owner = owner_element(context) if query.get("fetch-owner", "").lower() == "true" else ""
     token = query.get("continuation-token")
     following = page.next_start_after
