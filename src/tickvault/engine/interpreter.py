@@ -49,6 +49,9 @@ class Interpreter(Protocol):
         after its original.
         """
 
+    def has_meaning(self, record: Record) -> bool:
+        """Return whether a record with sound bytes says what one of its kind can say."""
+
     def apply_damaged(self, writer: IndexWriter, record: Record, location: Location) -> None:
         """Have what a damaged record was about answer with an error, as far as its header can be made out.
 

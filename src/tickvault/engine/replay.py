@@ -261,8 +261,12 @@ def sound_records(walk: Walk, entry: SegmentEntry, view: memoryview, batch: Batc
 
 
 def apply_record(interpreter: Interpreter, writer: IndexWriter, segment_id: int, offset: int, record: Record) -> None:
-    """Change the index as a record of the journal says, or as far as a damaged one can be made out."""
-    if not record.intact:
+    """Change the index as a record of the journal says, or as far as a damaged one can be made out.
+
+    One whose bytes are sound and whose meaning is not was made up by somebody: it counts as damaged, so that the rest
+    of the vault can be looked at.
+    """
+    if not record.intact or not interpreter.has_meaning(record):
         interpreter.apply_damaged(writer, record, Location(segment_id, offset, record.length))
         return
     interpreter.apply(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from typing import Any
 
 from tickvault.audit.described import Described
 from tickvault.engine.record import Record
@@ -79,6 +80,7 @@ def _put(record: Record, key: str) -> Described:
         detail["described"] = description_digest(
             extras.get("ct"), extras.get("md", {}), extras.get("cs", {}), extras.get("ck"), extras.get("sc", {})
         )
+        detail.update(_attribute_digests(extras))
         if "sh" in extras:
             detail["sha256"] = extras["sh"].hex()
     return Described("PutObject", record.bucket_id, key, _version_id(record), size, detail)
@@ -100,13 +102,27 @@ def description_digest(
     return hashlib.sha256(json.dumps(told).encode()).hexdigest()[:32]
 
 
+def _attribute_digests(data: Mapping[str, Any]) -> dict[str, str]:
+    """Return what proves the tags and the response headers of a version, as far as they are in a record."""
+    return {
+        name: attribute_digest(data[field]) for name, field in (("tagged", "tg"), ("headers", "hd")) if field in data
+    }
+
+
+def attribute_digest(values: Mapping[str, str]) -> str:
+    """Return a digest of a version's tags, or of its response headers: 32 hex digits, empty for none."""
+    return hashlib.sha256(json.dumps(sorted(values.items())).encode()).hexdigest()[:32] if values else ""
+
+
 def _version_id(record: Record) -> str:
     return f"{record.sequence:016x}" if record.aux & AUX_VERSIONED else "null"
 
 
 def _attributes(record: Record, key: str) -> Described:
     data = entries.unpack(record.meta)
-    detail = {"tags": str(len(data["tg"]))} if "tg" in data else {}
+    detail = _attribute_digests(data)
+    if "tg" in data:
+        detail["tags"] = str(len(data["tg"]))
     if "rw" in data:
         # What moves a version's data key under another key; it writes what else was set again as it was.
         detail["key_id"] = str(data["rw"]["k"])

@@ -338,12 +338,24 @@ def encode_put_meta(
 
 
 def decode_put_meta(meta: bytes) -> PutMeta:
-    """Return what the meta bytes of a PUT or PART record say."""
-    etag, etag_parts, _, _, size = META.unpack_from(meta)
-    if len(meta) == META.size:
-        return PutMeta(etag, etag_parts, size)
-    extras = unpack(meta[META.size :])
-    extents = tuple(Extent(*raw) for raw in extras.pop("ex", ()))
+    """Return what the meta bytes of a PUT or PART record say.
+
+    Raises
+    ------
+    IntegrityError
+        They say nothing: somebody made them up, with a checksum that fits.
+    """
+    try:
+        etag, etag_parts, _, _, size = META.unpack_from(meta)
+        if len(meta) == META.size:
+            return PutMeta(etag, etag_parts, size)
+        extras = unpack(meta[META.size :])
+        extents = tuple(Extent(*raw) for raw in extras.pop("ex", ()))
+    except (AttributeError, TypeError, ValueError, struct.error, msgpack.UnpackException) as error:
+        raise IntegrityError(
+            f"the record of a version has a sound checksum and says nothing that one can say ({error}): somebody made "
+            "it up; restore the version from a backup"
+        ) from None
     return PutMeta(etag, etag_parts, size, extents, extras)
 
 

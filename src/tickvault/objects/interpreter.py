@@ -49,6 +49,7 @@ from tickvault.objects.entries import (
     encode_fields,
     unpack,
 )
+from tickvault.objects.meaning import has_meaning, is_bucket
 from tickvault.objects.names import DOCUMENT_NAME_BYTES_MAX, KEY_BYTES_MAX, check_bucket_name
 
 _PUT = int(Kind.PUT)
@@ -147,6 +148,10 @@ class ObjectInterpreter:
                 writer.put(index_key, encode_entry(index_key, entry))
 
     # -- damaged records
+
+    def has_meaning(self, record: Record) -> bool:
+        """Return whether a record with sound bytes says something."""
+        return has_meaning(record)
 
     def apply_damaged(self, writer: IndexWriter, record: Record, location: Location) -> None:
         """Make the key of a damaged record one whose reading is an error, so that no older version shows in its place.
@@ -260,7 +265,7 @@ class ObjectInterpreter:
             # Removed, or under a damaged name: what is in it, if there is anything, stays reachable as it was.
             return True
         # Without it none of its objects could be reached.
-        state = data if data is not None and _is_bucket(data, record.bucket_id) else None
+        state = data if data is not None and is_bucket(data, record.bucket_id) else None
         if state is None:
             old = decode_document(index_key, found).data if found else {"d": "strict", "doc": {}, "v": "off"}
             # The state that is right for objects written under any.
@@ -598,18 +603,6 @@ class ObjectInterpreter:
                 key, sequence = entries.split_versioned(index_key)
                 if not self._flag_version(writer, bucket_id, key, sequence, flag):
                     writer.delete(index_key)
-
-
-def _is_bucket(data: dict[str, Any], bucket_id: int) -> bool:
-    """Return whether a document that nothing proves is the state of that bucket."""
-    return (
-        data.keys() == {"id", "t", "v", "d", "doc"}
-        and data["id"] == bucket_id
-        and type(data["t"]) is int
-        and data["v"] in ("off", "enabled", "suspended")
-        and data["d"] in ("strict", "relaxed")
-        and isinstance(data["doc"], dict)
-    )
 
 
 def _document_of(meta: bytes) -> dict[str, Any] | None:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from tickvault.audit.record import AuditRecord
 from tickvault.errors import AccessDeniedError, BucketNotFoundError, IntegrityError, NotFoundError, TickVaultError
 from tickvault.objects import entries
-from tickvault.objects.auditing import bucket_lock_words, description_digest, lock_detail, proof_of
+from tickvault.objects.auditing import attribute_digest, bucket_lock_words, description_digest, lock_detail, proof_of
 from tickvault.objects.get import ObjectReader
 from tickvault.objects.lock.retention import ObjectLock
 from tickvault.objects.lookup import DeletedError
@@ -36,6 +36,8 @@ __all__ = ["Finding", "ReconcileReport", "reconcile"]
 Progress = Callable[[int, int, str], None]
 #: Given the sequence of a record: the trail from there on, verified, in its order.
 Records = Callable[[int], Iterable[AuditRecord]]
+#: A machine's clock may be behind by so much, until it was set.
+_AHEAD_NS = 3600 * 10**9
 #: Times that the trail is read on where something differs.
 _ROUNDS_MAX = 5
 
@@ -91,9 +93,27 @@ def reconcile(
         found = comparison.again(found)
         if not state.touched:
             break
-    report.findings = state.judged(store.engine.clock.now_ns()) + found
+    report.findings = _clock(store) + state.judged(store.engine.clock.now_ns()) + found
     report.notes = state.notes
     return report
+
+
+def _clock(store: ObjectStore) -> list[Finding]:
+    """Return whether retentions end too early: a compliance clock never goes ahead of the true time."""
+    try:
+        reading = store.lock_clock.reading()
+    except TickVaultError as error:
+        return [Finding("clock", "", entries.CLOCK_DOCUMENT, "", str(error))]
+    if reading is None or reading.trusted_ns - reading.wall_ns < _AHEAD_NS:
+        return []
+    hours = (reading.trusted_ns - reading.wall_ns) / 3600e9
+    ahead = f"{hours / 24:,.0f} days" if hours >= 48 else f"{hours:.0f} hours"
+    text = (
+        f"the compliance clock is {ahead} ahead of this machine's clock, and retentions end by so much too early: "
+        "set the machine's clock right if it is behind; if it is right, it was ahead when the vault's first lock was "
+        "made, or somebody wrote the record of the compliance clock (tickvault audit query --key lock/clock)"
+    )
+    return [Finding("clock", "", entries.CLOCK_DOCUMENT, "", text)]
 
 
 class _Comparison:
@@ -234,9 +254,12 @@ class _Comparison:
         try:
             bucket = self._store.bucket(name)
             info = bucket.head(key, version_id=version_id)
-        except DeletedError:
+        except DeletedError as deleted:
             if expected.marker:
-                return []
+                if deleted.modified_ns == expected.modified_ns:
+                    return []
+                was = f"the trail says {expected.modified_ns}"
+                return finding("changed", f"the time of the delete marker is {deleted.modified_ns}; {was}")
             return finding("changed", "it is a delete marker; the trail says that it was written with a body")
         except NotFoundError:
             what = "made" if expected.marker else "written"
@@ -252,6 +275,8 @@ class _Comparison:
             ("changed", f"etag {info.etag}, {info.size} bytes", f"etag {expected.etag}, {expected.size} bytes"),
             ("changed", f"time {info.modified_ns}", f"time {expected.modified_ns}"),
             ("changed", f"description {_description(info, expected)}", f"description {expected.described}"),
+            ("changed", f"headers {attribute_digest(info.headers)}", f"headers {expected.headers}"),
+            ("changed", f"tags {_tags(bucket, info, expected)}", f"tags {expected.tagged}"),
         ):
             if is_ != was:
                 return finding(what, f"it has {is_}; the trail says {was}")
@@ -300,6 +325,12 @@ class _Comparison:
 
 def _unknown_version(place: Place) -> Finding:
     return Finding("unknown", *place, f"{place[0]}/{place[1]} version {place[2]}: the trail knows nothing of it")
+
+
+def _tags(bucket: Bucket, info: ObjectInfo, expected: VersionState) -> str:
+    if not info.tag_count and not expected.tagged:
+        return ""
+    return attribute_digest(bucket.get_tags(info.key, version_id=info.version_id))
 
 
 def _description(info: ObjectInfo, expected: VersionState) -> str:

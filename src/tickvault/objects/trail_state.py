@@ -28,7 +28,8 @@ class Finding(NamedTuple):
     """Something that is not what the trail says, or that the trail shows should not have been."""
 
     kind: str
-    """``missing``, ``changed``, ``lock``, ``unreadable``, ``unknown``, ``removed`` while it was locked, ``vault``."""
+    """``missing``, ``changed``, ``lock``, ``unreadable``, ``unknown``, ``removed`` while it was locked, ``clock``,
+    ``vault``."""
     bucket: str
     key: str
     version_id: str
@@ -48,6 +49,10 @@ class VersionState:
     sha256: str
     lock: dict[str, str]
     marker: bool = False
+    tagged: str = ""
+    """Digest of its tags, as they were set last; empty for none."""
+    headers: str = ""
+    """The same of its response headers."""
 
 
 @dataclass
@@ -167,6 +172,8 @@ class TrailState:
                 detail.get("described", ""),
                 detail.get("sha256", ""),
                 _lock(detail),
+                tagged=detail.get("tagged", ""),
+                headers=detail.get("headers", ""),
             )
         elif "delete_marker" in detail:
             self._replaced(record, bucket, at)
@@ -176,6 +183,12 @@ class TrailState:
             self._removal(record, bucket.versions.pop(at, None))
         elif "legal_hold" in detail:
             at = self._lock_change(record, bucket, at)
+        elif "tagged" in detail or "headers" in detail:
+            at = self._stands(record, bucket, at)
+            if at in bucket.versions:
+                state = bucket.versions[at]
+                state.tagged = detail.get("tagged", state.tagged)
+                state.headers = detail.get("headers", state.headers)
         self.touched.add((record.bucket, *at))
 
     def _replaced(self, record: AuditRecord, bucket: BucketTrail, at: tuple[str, str]) -> None:
@@ -201,17 +214,24 @@ class TrailState:
                 self._removed.append((until, finding))
 
     def _lock_change(self, record: AuditRecord, bucket: BucketTrail, at: tuple[str, str]) -> tuple[str, str]:
-        """Take a new lock of a version; return where the version stands: a null one is told of by its number."""
+        """Take a new lock of a version; return where the version stands."""
+        at = self._stands(record, bucket, at)
         if at not in bucket.versions:
-            null = bucket.versions.get((record.key, NULL_VERSION))
-            if null is None or f"{null.sequence:016x}" != record.version_id:
-                return at
-            at = (record.key, NULL_VERSION)
+            return at
         state = bucket.versions[at]
         new = _lock(record.detail)
         if _weakens(state.lock, new, record):
             self._find("lock", record, f"its lock was weakened, from {_words(state.lock)} to {_words(new)}")
         state.lock = new
+        return at
+
+    @staticmethod
+    def _stands(record: AuditRecord, bucket: BucketTrail, at: tuple[str, str]) -> tuple[str, str]:
+        """Return where the version stands that a change of it names: a null one is told of by its number."""
+        if at not in bucket.versions:
+            null = bucket.versions.get((record.key, NULL_VERSION))
+            if null is not None and f"{null.sequence:016x}" == record.version_id:
+                return record.key, NULL_VERSION
         return at
 
 

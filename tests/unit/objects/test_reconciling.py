@@ -233,7 +233,7 @@ def test_a_removal_by_a_clock_that_was_ahead(tmp_path):
     with tv.open(tmp_path / "data", clock=clock) as vault:
         vault.bucket("kept").delete("a", version_id=version)
     with tv.open(tmp_path / "data") as vault:
-        assert findings(vault) == [("removed", "a")]
+        assert findings(vault) == [("clock", "lock/clock"), ("removed", "a")]
 
 
 def test_a_null_version_that_was_locked_later(tmp_path):
@@ -345,3 +345,80 @@ def test_a_document_that_vanished_and_one_that_nobody_wrote(vault):
     txn.put(forged, entries.encode_document(forged, found.sequence, entries.Location(*found.location), found.data))
     txn.commit()
     assert sorted(kinds(vault)) == [("missing", "iam/user/alice"), ("unknown", "iam/user/mallory")]
+
+
+def test_tags_and_headers_are_proven_as_they_were_set_last(vault):
+    for name, options in (("kept", {"object_lock": True}), ("plain", {})):
+        bucket = vault.create_bucket(name, **options)
+        bucket.put("a", b"x", headers={"cache-control": "no-store"}, tags={"desk": "rates"})
+        bucket.put("b", b"x", headers={"cache-control": "no-store"}, tags={"desk": "rates"})
+        bucket.set_tags("b", {"desk": "fx"})
+        bucket.set_headers("b", {"content-language": "en"})
+        bucket.put("c", b"x")
+        bucket.set_tags("c", {"desk": "fx"})
+        bucket.set_tags("c", {})
+        bucket.copy("b", "d")
+    vault["kept"].hold("b", None, True)
+    assert findings(vault, everything=True) == []
+
+
+@pytest.mark.parametrize("field", ["tg", "hd"])
+def test_attributes_that_somebody_edited(vault, field):
+    bucket = vault.create_bucket("kept", object_lock=True)
+    info = bucket.put("a", b"x", legal_hold=True)
+    bucket.set_tags("a", {"desk": "rates"})
+    bucket.put("b", b"x", headers={"cache-control": "no-store"}, tags={"desk": "rates"})
+    assert findings(vault) == []
+
+    key = entries.attributes_key(bucket.bucket_id, b"a", info.sequence)
+    edit_index(vault, key, lambda data: {**data, field: {"forged": "yes"}})
+    ((kind, text),) = [(finding.kind, finding.text) for finding in vault.reconcile().findings]
+    assert kind == "changed"
+    assert {"tg": "tags", "hd": "headers"}[field] in text
+
+
+@pytest.mark.parametrize("field", ["tagged", "headers"])
+def test_attributes_of_a_record_that_somebody_edited(vault, field):
+    from tickvault.objects.reconciling import reconcile
+
+    bucket = vault.create_bucket("kept", object_lock=True)
+    bucket.put("b", b"x", headers={"cache-control": "no-store"}, tags={"desk": "rates"})
+    # The trail says that something else was written: what is stored now is not that.
+    records = [
+        record._replace(detail={**record.detail, field: "0" * 32}) if field in record.detail else record
+        for record in vault.audit.query()
+    ]
+    report = reconcile(vault.store, lambda first: [one for one in records if one.sequence >= first])
+    assert [(finding.kind, finding.key) for finding in report.findings] == [("changed", "b")]
+
+
+def test_the_time_of_a_delete_marker(vault):
+    from tickvault.objects.reconciling import reconcile
+
+    bucket = vault.create_bucket("kept", object_lock=True)
+    bucket.put("a", b"x")
+    bucket.delete("a")
+    assert findings(vault) == []
+    records = [
+        record._replace(time_ns=record.time_ns + 1) if "delete_marker" in record.detail else record
+        for record in vault.audit.query()
+    ]
+    report = reconcile(vault.store, lambda first: [one for one in records if one.sequence >= first])
+    ((kind, text),) = [(finding.kind, finding.text) for finding in report.findings]
+    assert kind == "changed"
+    assert "time of the delete marker" in text
+
+
+def test_a_compliance_clock_that_is_ahead(tmp_path):
+    """Whoever writes the vault's files can write the clock's record, and wait for nothing."""
+    with tv.open(tmp_path / "data") as vault:
+        bucket = vault.create_bucket("kept", retention=("COMPLIANCE", 365))
+        bucket.put("a", b"x")
+        assert findings(vault) == []
+        mark = dict(vault.store.documents.get(entries.CLOCK_DOCUMENT).data)
+        ahead = 3 * 365 * 86_400 * 10**9
+        meta = entries.pack({**mark, "t": mark["t"] + ahead, "o": mark["o"] - ahead})
+        without_guards(vault, Kind.DOCUMENT, entries.CLOCK_DOCUMENT.encode(), meta, bucket_id=0)
+        ((kind, text),) = [(finding.kind, finding.text) for finding in vault.reconcile().findings]
+        assert kind == "clock"
+        assert "1,095 days ahead" in text
