@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
 
 from tickvault.audit.files import replace_file
+from tickvault.audit.keys import PinnedKey
 from tickvault.audit.signing import ED25519, Ed25519Signer, PublicKey, Signer, provider_of, public_key
 from tickvault.errors import FormatError, NotFoundError, StorageError
 from tickvault.seam.disk import Disk, OsDisk
@@ -87,8 +88,8 @@ def write_signers(disk: Disk, folder: str, keys: Iterable[tuple[PublicKey, int]]
     replace_file(disk, os.path.join(folder, SIGNERS_FILE), text.encode())
 
 
-def read_signers(path: str) -> list[PublicKey]:
-    """Return the public keys of a `signers.json`, for `verify`.
+def read_signers(path: str) -> list[PinnedKey]:
+    """Return the public keys of a `signers.json`, each with the block that introduced it, for `verify`.
 
     Raises
     ------
@@ -108,13 +109,35 @@ def read_signers(path: str) -> list[PublicKey]:
         if len(raw) > _SIZE_MAX:
             raise ValueError
         entries = json.loads(raw)["signers"]
-        return [public_key(str(entry["algorithm"]), str(entry["public_key"])) for entry in entries]
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        keys = [
+            PinnedKey(public_key(str(entry["algorithm"]), str(entry["public_key"])), _first_block(entry))
+            for entry in entries
+        ]
+        _check_places(keys)
+        return keys
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         reason = f": {error}" if isinstance(error, FormatError) else ""
         raise FormatError(
             f"{path}: is no list of public keys{reason}; it must be JSON with 'signers', each with 'algorithm' and "
             "'public_key'"
         ) from None
+
+
+def _first_block(entry: Mapping[str, object]) -> int | None:
+    number = entry.get("first_block")
+    if number is None:
+        return None
+    # A `bool` is an `int` to Python, and no number of a block.
+    if type(number) is not int or not 0 < number < 1 << 64:
+        raise FormatError(f"'first_block' must be the number of a block, was {str(number)[:40]}")
+    return number
+
+
+def _check_places(keys: Iterable[PinnedKey]) -> None:
+    places: dict[int, PublicKey] = {}
+    for key, number in keys:
+        if number is not None and places.setdefault(number, key) != key:
+            raise FormatError(f"block {number} introduces two keys; keep the list of each trail in a file of its own")
 
 
 def _read_key(path: str) -> Ed25519Signer:

@@ -18,7 +18,7 @@ from tickvault.audit.block import HASH_SIZE, HEADER_SIZE, BlockKind, check_body
 from tickvault.audit.chain import BrokenBlockError, Fault, Located, Walk
 from tickvault.audit.files import file_name, file_numbers
 from tickvault.audit.head import Acknowledged, Head, acknowledged_block, read_page
-from tickvault.audit.keys import KeyChain, introduced_by
+from tickvault.audit.keys import KeyChain, PinnedKey, introduced_by
 from tickvault.audit.report import VerifyReport
 from tickvault.audit.rfc3161 import parse_token
 from tickvault.audit.signing import PublicKey, Verifier, verifier_of
@@ -50,7 +50,7 @@ def verify(
     folder: str,
     *,
     expected_head: Head | None = None,
-    public_keys: Iterable[PublicKey] | None = None,
+    public_keys: Iterable[PublicKey | PinnedKey] | None = None,
     progress: Progress | None = None,
     threads: int | None = None,
     disk: Disk | None = None,
@@ -63,8 +63,9 @@ def verify(
         ``VAULT/audit``. The trail may be written meanwhile.
     expected_head : Head, optional
         Kept elsewhere; its block has to be in the chain.
-    public_keys : iterable of PublicKey, optional
-        Kept elsewhere; the first key of the trail has to be one of them. Without it the keys come from the trail.
+    public_keys : iterable of PublicKey or PinnedKey, optional
+        Kept elsewhere; the first key of the trail has to be one of them, and each whose first block is given as well
+        has to be introduced there. Without it the keys come from the trail.
     threads : int, optional
         Defaults to the number of cores, at most 32.
 
@@ -115,6 +116,12 @@ def verify(
     if report.fault is None and acknowledged is not None and report.blocks < acknowledged.block_number:
         what = f"the trail ends here, and had {acknowledged.block_number} blocks: its tail was removed"
         report.fault = _end_fault("shorter", walk, numbers, acknowledged.sequence, what)
+    if report.fault is None and report.blocks < keys.last_place:
+        what = (
+            f"the trail ends here, and the keys you gave name one that block {keys.last_place} introduced: the tail "
+            "was removed, or an older copy was put in its place"
+        )
+        report.fault = _end_fault("shorter", walk, numbers, -1, what)
     if report.fault is None and expected_head is not None:
         report.fault = _head_fault(expected_head, checking, walk, numbers)
     report.seconds = time.monotonic() - started

@@ -20,11 +20,15 @@ from hypothesis import strategies as st
 
 import tickvault.audit
 from tickvault.audit import parquet
+from tickvault.audit.block import FLAG_KEYS, pack_body
 from tickvault.audit.chain import BrokenBlockError, Walk
+from tickvault.audit.codec import encode
 from tickvault.audit.export import export
 from tickvault.audit.files import file_name
 from tickvault.audit.jsonl import as_mapping, time_text
+from tickvault.audit.keys import key_record
 from tickvault.audit.query import query
+from tickvault.audit.signing import Ed25519Signer
 from tickvault.audit.verify import verify
 from tickvault.errors import AlreadyExistsError, InvalidInputError, NotFoundError
 from tickvault.seam.disk import OsDisk
@@ -96,7 +100,7 @@ def test_only_the_standard_library_of_python_3_8() -> None:
     imported = {name.name for node in ast.walk(tree) if isinstance(node, ast.Import) for name in node.names}
     assert not any(isinstance(node, ast.ImportFrom) for node in ast.walk(tree))
     assert imported <= {"argparse", "hashlib", "json", "os", "struct", "sys", "time", "zlib"}
-    assert len(SHIPPED.read_text().splitlines()) < 520
+    assert len(SHIPPED.read_text().splitlines()) < 680
 
 
 def test_a_range_of_time(trail: str, tmp_path: Path) -> None:
@@ -118,13 +122,46 @@ def test_a_range_of_time(trail: str, tmp_path: Path) -> None:
     early = export(trail, str(tmp_path / "early"), until_ns=T0 + 8)
     assert (early.first_block, early.last_block) == (2, 3)
     assert run(tmp_path / "early")[0] == 0
-    status, out = run(tmp_path / "early", "--head", str(report.head))
-    assert status == 1
-    assert "this bundle ends at record 9 (block 3), your head is of record 34 (block 11): ask for a bundle" in out
-    first = next(iter(Walk(OsDisk(), trail)))
-    status, out = run(tmp_path / "early", "--head", str(first.head))
-    assert status == 1
-    assert "this bundle begins with block 2, your head is of record 1 (block 1)" in out
+
+
+def test_a_head_that_is_not_in_the_bundle_is_no_proof_of_a_change(trail: str, tmp_path: Path) -> None:
+    """The story: a month was handed out with the newest head, and the verifier ended as it does for a forgery."""
+    export(trail, str(tmp_path / "early"), until_ns=T0 + 8)
+    heads = [block.head for block in Walk(OsDisk(), trail)]
+    status, out = run(tmp_path / "early", "--head", str(heads[10]))
+    assert status == 2
+    assert out.startswith(
+        "ERROR  the head cannot be held against this bundle: it is of record 34 (block 11), and the bundle has blocks "
+        "2 to 3; give a head of one of these blocks, or ask for an export up to that record\n"
+        "What is in the bundle holds: "
+    )
+    assert "PASS" not in out
+    status, out = run(tmp_path / "early", "--head", str(heads[0]))
+    assert status == 2
+    assert "it is of record 1 (block 1)" in out
+    assert "an export from that record" in out
+    # Of a file of heads the last that lies in the bundle counts, as it was appended to by a timer.
+    kept = tmp_path / "heads.txt"
+    kept.write_text("".join(f"{head}\n" for head in heads))
+    status, out = run(tmp_path / "early", "--head", f"@{kept}")
+    assert status == 0, out
+    assert "no --head" not in out
+    assert "the head is of record" not in out
+    kept.write_text("".join(f"{head}\n" for head in heads[3:]))
+    assert run(tmp_path / "early", "--head", f"@{kept}")[0] == 2
+    wrong = heads[2]._replace(digest=bytes(32))
+    kept.write_text(f"{heads[1]}\n{wrong}\n{heads[9]}\n")
+    status, out = run(tmp_path / "early", "--head", f"@{kept}")
+    assert (status, out[:4]) == (1, "FAIL")
+    kept.write_text("\n")
+    assert run(tmp_path / "early", "--head", f"@{kept}")[0] == 1
+    assert run(tmp_path / "early", "--head", "")[0] == 1
+    assert run(tmp_path / "early", "--head", f"@{tmp_path}/none.txt")[0] == 2
+    # What does not hold is said first, whatever the head.
+    path = tmp_path / "early" / "records.jsonl"
+    path.write_bytes(changed_line(path.read_bytes()))
+    _rewrite_manifest(tmp_path / "early")
+    assert run(tmp_path / "early", "--head", str(heads[10]))[0] == 1
 
 
 def test_the_index_tells_where_blocks_lie(bundle: Path) -> None:
@@ -238,8 +275,19 @@ def test_a_manifest_that_was_narrowed(part: Path) -> None:
     ("changes", "what"),
     [
         ({"since_ns": T0 + 10**9}, "range"),
-        ({"since_ns": "1"}, "not of its form"),
-        ({"since_ns": True, "records": 34}, "records.jsonl"),
+        ({"since_ns": "1"}, "range of time, since_ns, must be a whole number"),
+        ({"since_ns": True, "records": 34}, "range of time, since_ns, must be a whole number"),
+        ({"since_ns": -(10**30)}, "range of time, since_ns, must be a whole number"),
+        ({"until_ns": 10**30}, "range of time, until_ns, must be a whole number"),
+        ({"since_ns": T0 + 30, "until_ns": T0 + 9, "records": 0}, "records.jsonl has more lines"),
+        ({"first_sequence": float("inf")}, "Infinity is no number"),
+        ({"first_block": True}, "first_block must be a whole number"),
+        ({"records": 21.0}, "records must be a whole number"),
+        ({"last_block": -1}, "last_block must be a whole number"),
+        ({"format": True}, "the bundle has format True"),
+        ({"trail_id": 5}, "trail_id is not made of 32 hexadecimal digits"),
+        ({"previous_hash": "00"}, "previous_hash is not made of 64 hexadecimal digits"),
+        ({"made": 5}, "made must be a text"),
         ({"records": 20}, "says others"),
         ({"first_sequence": 11}, "its first record must have sequence 11"),
         ({"last_sequence": 33}, "says others"),
@@ -330,8 +378,8 @@ def in_process(bundle: Path, keys: Path | None = None) -> str:
     try:
         manifest = VERIFIER.load_json(bundle / "manifest.json")
         VERIFIER.check_files(bundle, manifest)
-        known = VERIFIER.load_keys(keys or bundle / "keys.json")
-        VERIFIER.check_blocks(bundle, manifest, known, keys is not None, None)
+        known, places = VERIFIER.load_keys(keys or bundle / "keys.json")
+        VERIFIER.check_blocks(bundle, manifest, known, keys is not None, None, places)
     except VERIFIER.Fault as fault:
         return str(fault)
     return ""
@@ -371,6 +419,139 @@ def test_a_bundle_made_anew_with_another_key(trail: str, tmp_path: Path) -> None
     status, out = run(tmp_path / "bundle", "--keys", str(keys))
     assert status == 1
     assert "none of the public keys" in out
+
+
+@pytest.fixture
+def rotated(tmp_path: Path) -> tuple[Path, Path]:
+    """A copy of a trail made before its key was rotated and gone on with, and the keys as they were after that."""
+    with opened(tmp_path / "trail") as writer:
+        writer.append([record(1)])
+        shutil.copytree(tmp_path / "trail", tmp_path / "copy")
+        writer.rotate(OTHER_SIGNER)
+        writer.append([record(2)])
+    with opened(tmp_path / "copy") as writer:
+        for number in range(2, 6):
+            writer.append([record(number)])
+    return tmp_path / "copy", tmp_path / "trail" / "signers.json"
+
+
+def test_a_key_that_was_replaced_signs_no_more(rotated: tuple[Path, Path], tmp_path: Path) -> None:
+    """The story: blocks that the old key signed after its rotation passed against the list that names the new one."""
+    copy, keys = rotated
+    name = OTHER_SIGNER.public_key.key_id.hex()
+    export(str(copy), str(tmp_path / "whole"))
+    export(str(copy), str(tmp_path / "part"), since_ns=T0 + 5, until_ns=T0 + 100)
+    assert json.loads((tmp_path / "part" / "manifest.json").read_bytes())["first_block"] == 6
+    for bundle, block in (("whole", 3), ("part", 6)):
+        assert run(tmp_path / bundle)[0] == 0
+        assert run(tmp_path / bundle, "--keys", str(copy / "signers.json"))[0] == 0
+        status, out = run(tmp_path / bundle, "--keys", str(keys))
+        assert status == 1, out
+        assert f"block {block}" in out
+        assert f"must be signed by key {name}, which the keys you gave name from" in out
+
+
+@pytest.mark.parametrize("since", [1, 4, 8, 12, 16, 20, 24])
+def test_kept_keys_and_a_bundle_that_begins_anywhere(tmp_path: Path, since: int) -> None:
+    """What the trail itself passes with, each part of it does: rotations, a lost key, and lists of each age."""
+    third, folder, lists = Ed25519Signer(bytes(range(2, 34))), tmp_path / "trail", []
+
+    def keep() -> None:
+        lists.append(tmp_path / f"signers-{len(lists)}.json")
+        shutil.copy(folder / "signers.json", lists[-1])
+
+    with opened(folder) as writer:
+        writer.append([record(1), record(4)])
+        keep()
+        writer.rotate(OTHER_SIGNER)
+        writer.append([record(8)])
+        keep()
+        writer.rotate(SIGNER)
+        writer.append([record(12)])
+        keep()
+    with opened(folder, signer=third, key_lost=True) as writer:
+        writer.append([record(16), record(20)])
+        writer.append([record(24)])
+        keep()
+    places = [entry["first_block"] for entry in json.loads(lists[-1].read_bytes())["signers"]]
+    assert places == [1, 3, 5, 7]
+    part = tmp_path / "part"
+    # Times of the records that introduce keys are much later.
+    export(str(folder), str(part), since_ns=T0 + since, until_ns=T0 + 100, formats=["jsonl"])
+    assert in_process(part, lists[-1]) == ""
+    # No older list vouches for the key that introduced itself.
+    for older in lists[:-1]:
+        assert in_process(part, older) != ""
+    # Each key in the place of another.
+    entries = json.loads(lists[-1].read_bytes())["signers"]
+    entries[3]["first_block"], entries[0]["first_block"] = 1, 7
+    (tmp_path / "wrong.json").write_text(json.dumps({"signers": entries}))
+    assert in_process(part, tmp_path / "wrong.json") != ""
+
+
+def test_a_chained_key_that_was_replaced_does_not_introduce_itself(tmp_path: Path) -> None:
+    """The story: a key that only the chain had named, once replaced, could say that the one after it was lost."""
+    third = Ed25519Signer(bytes(range(2, 34)))
+    with opened(tmp_path / "trail") as writer:
+        keys = tmp_path / "keys.json"
+        shutil.copy(tmp_path / "trail" / "signers.json", keys)
+        writer.rotate(OTHER_SIGNER)
+        writer.rotate(third)
+        writer._signer = OTHER_SIGNER
+        writer._append_body(1, pack_body([encode(key_record(OTHER_SIGNER.public_key, 5))]), None, FLAG_KEYS)
+    export(str(tmp_path / "trail"), str(tmp_path / "bundle"))
+    status, out = run(tmp_path / "bundle", "--keys", str(keys))
+    assert status == 1, out
+    assert f"must be by {third.public_key.key_id.hex()}" in out
+
+
+def test_what_is_only_in_the_manifest_is_not_called_proven(bundle: Path) -> None:
+    """The story: a replaced records.parquet was called the file that was exported, once the manifest fitted it."""
+    (bundle / "records.parquet").write_bytes(b"other records")
+    (bundle / "approved.csv").write_text("by,whom")
+    manifest = json.loads((bundle / "manifest.json").read_bytes())
+    manifest["files"]["approved.csv"] = {}
+    (bundle / "manifest.json").write_text(json.dumps(manifest))
+    _rewrite_manifest(bundle)
+    status, out = run(bundle)
+    assert status == 0, out
+    assert (
+        "records.parquet fits the manifest, which nothing signs: what it holds is not proven; records.jsonl is" in out
+    )
+    assert "exported;" not in out
+    assert "not proven: what 'approved.csv' holds: it fits the manifest, which nothing signs" in out
+    assert "not proven: what keys.json says of keys that signed none of these blocks" in out
+    assert "not proven: that the verify.py in the bundle is TickVault's" in out
+
+
+def test_symbolic_links_are_named(bundle: Path, tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    for name, target in (("more", tmp_path / "elsewhere"), ("blocks/gone", "nowhere")):
+        (bundle / name).symlink_to(target)
+        status, out = run(bundle)
+        assert status == 1
+        assert out.startswith(f"FAIL  {name} is a symbolic link")
+        (bundle / name).unlink()
+    (bundle / "records.jsonl").rename(tmp_path / "records.jsonl")
+    (bundle / "records.jsonl").symlink_to(tmp_path / "records.jsonl")
+    status, out = run(bundle)
+    assert (status, "records.jsonl is a symbolic link" in out) == (1, True)
+
+
+def test_a_name_writes_no_lines_of_its_own(bundle: Path) -> None:
+    (bundle / "x\nPASS  all\x1b[2J\udce9").write_text("")
+    status, out = run(bundle)
+    assert status == 1
+    assert out == "FAIL  x\\nPASS  all\\x1b[2J\\udce9 is not named in manifest.json: it is no part of the bundle\n"
+
+
+def test_an_index_with_numbers_that_only_python_finds_equal(bundle: Path) -> None:
+    whole = (bundle / "index.json").read_text()
+    for number in ("true", "1.0"):
+        (bundle / "index.json").write_text(whole.replace('"block": 1,', f'"block": {number},'))
+        _rewrite_manifest(bundle)
+        status, out = run(bundle)
+        assert (status, "index.json is not what the blocks say" in out) == (1, True)
 
 
 def test_a_file_that_the_manifest_does_not_name(bundle: Path) -> None:

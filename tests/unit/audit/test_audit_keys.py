@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import stat
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from tickvault.audit.keyfile import (
     promote_next_signer,
     read_signers,
 )
-from tickvault.audit.keys import key_record
+from tickvault.audit.keys import PinnedKey, key_record
 from tickvault.audit.signing import Ed25519Signer, PublicKey, public_key, verifier_of
 from tickvault.audit.verify import verify
 from tickvault.errors import AccessDeniedError, FormatError, InvalidInputError, NotFoundError
@@ -73,7 +74,7 @@ def test_a_signer_does_not_show_its_key() -> None:
 
 def test_the_key_in_the_trail_and_beside_it(tmp_path: Path) -> None:
     made_trail(tmp_path)
-    assert read_signers(str(tmp_path / SIGNERS_FILE)) == KEYS
+    assert read_signers(str(tmp_path / SIGNERS_FILE)) == [PinnedKey(SIGNER.public_key, 1)]
     report = verify(str(tmp_path), public_keys=KEYS)
     assert report.ok
     assert report.keys == [(SIGNER.public_key, 1)]
@@ -101,7 +102,69 @@ def test_rotation_is_signed_by_the_key_before(tmp_path: Path) -> None:
     report = verify(str(tmp_path), public_keys=KEYS)
     assert report.ok
     assert report.keys == [(SIGNER.public_key, 1), (OTHER_SIGNER.public_key, 3)]
-    assert read_signers(str(tmp_path / SIGNERS_FILE)) == [SIGNER.public_key, OTHER_SIGNER.public_key]
+    pinned = [PinnedKey(SIGNER.public_key, 1), PinnedKey(OTHER_SIGNER.public_key, 3)]
+    assert read_signers(str(tmp_path / SIGNERS_FILE)) == pinned
+    assert verify(str(tmp_path), public_keys=pinned).ok
+    # A list that was kept before the rotation: the chain itself tells what followed.
+    assert verify(str(tmp_path), public_keys=pinned[:1]).ok
+
+
+@pytest.fixture
+def rotated(tmp_path: Path) -> tuple[Path, list[PinnedKey]]:
+    """A copy of a trail made before its key was rotated, with one block, and the keys as they were after it."""
+    with opened(tmp_path / "trail") as writer:
+        writer.append([record(1)])
+        shutil.copytree(tmp_path / "trail", tmp_path / "copy")
+        writer.rotate(OTHER_SIGNER)
+        writer.append([record(2)])
+    return tmp_path / "copy", read_signers(str(tmp_path / "trail" / SIGNERS_FILE))
+
+
+def test_a_key_that_was_replaced_signs_no_more(rotated: tuple[Path, list[PinnedKey]]) -> None:
+    """The story: a copy made before a rotation was gone on with under the old key, and the kept list let it pass."""
+    copy, pinned = rotated
+    fault = verify(str(copy), public_keys=pinned).fault
+    assert (fault.kind, fault.block_number) == ("shorter", 3)
+    with opened(copy) as writer:
+        for number in range(3):
+            writer.append([record(number)])
+    # Without the kept list nothing tells, nor with one that is older.
+    assert verify(str(copy)).ok
+    assert verify(str(copy), public_keys=pinned[:1]).ok
+    fault = verify(str(copy), public_keys=pinned).fault
+    assert (fault.kind, fault.block_number) == ("signature", 3)
+    assert (
+        f"must be signed by key {OTHER_SIGNER.public_key.key_id.hex()}, which the keys you gave name from" in fault.what
+    )
+
+
+def test_a_rotation_made_again_by_the_old_key(rotated: tuple[Path, list[PinnedKey]]) -> None:
+    copy, pinned = rotated
+    with opened(copy) as writer:
+        writer.rotate(OTHER_SIGNER)
+        writer._signer = SIGNER
+        writer._append_body(1, pack_body([encode(key_record(SIGNER.public_key, 5))]), None, FLAG_KEYS)
+    fault = verify(str(copy), public_keys=pinned).fault
+    assert fault.block_number == 4
+    assert "introduces itself, and the keys you gave name another block for that" in fault.what
+
+
+def test_another_key_in_the_place_of_the_next_one(tmp_path: Path) -> None:
+    """Neither a block too early nor a key in between is believed against a list that says where each key begins."""
+    third = Ed25519Signer(bytes(range(2, 34)))
+    with opened(tmp_path) as writer:
+        writer.append([record(1)])
+        writer.rotate(third)
+        writer.append([record(2)])
+        writer.rotate(OTHER_SIGNER)
+    first, second, last = read_signers(str(tmp_path / SIGNERS_FILE))
+    assert [first.first_block, second.first_block, last.first_block] == [1, 3, 5]
+    assert verify(str(tmp_path), public_keys=[last, first, second]).ok
+    fault = verify(str(tmp_path), public_keys=[first, last]).fault
+    assert fault.block_number == 4
+    assert f"signed by key {SIGNER.public_key.key_id.hex()}, which the keys you gave name from block 1 on" in fault.what
+    # Entries without a block say only that the key may introduce itself.
+    assert verify(str(tmp_path), public_keys=[first.key, second.key]).ok
 
 
 def test_the_old_key_signs_no_more_after_a_rotation(tmp_path: Path) -> None:
@@ -132,6 +195,14 @@ def test_a_lost_key(tmp_path: Path) -> None:
     assert "introduces itself" in fault.what
     assert not verify(str(tmp_path), public_keys=KEYS).ok
     assert verify(str(tmp_path), public_keys=[*KEYS, OTHER_SIGNER.public_key]).ok
+    first, second = read_signers(str(tmp_path / SIGNERS_FILE))
+    # It introduced itself, so it signed that very block; elsewhere it may not.
+    assert second == PinnedKey(OTHER_SIGNER.public_key, 7)
+    assert verify(str(tmp_path), public_keys=[first, second]).ok
+    assert verify(str(tmp_path), public_keys=[first, second.key]).ok
+    assert verify(str(tmp_path), public_keys=[first]).fault.block_number == 7
+    for number in (6, 8):
+        assert verify(str(tmp_path), public_keys=[first, second._replace(first_block=number)]).fault.block_number <= 7
 
 
 def test_a_block_of_keys_with_a_broken_key(tmp_path: Path) -> None:
@@ -160,12 +231,41 @@ def test_the_way_of_a_new_key_file(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "content",
-    [b"", b"[]", b"{}", b'{"signers": 5}', b'{"signers": [{"algorithm": "ed25519"}]}', b"[" * 100_000, b"\xff"],
+    [
+        b"",
+        b"[]",
+        b"{}",
+        b'{"signers": 5}',
+        b'{"signers": [{"algorithm": "ed25519"}]}',
+        b'{"signers": ["x"]}',
+        b"[" * 100_000,
+        b"\xff",
+    ],
 )
 def test_a_list_of_keys_that_is_none(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "keys.json"
     path.write_bytes(content)
     with pytest.raises(FormatError, match="no list of public keys"):
+        read_signers(str(path))
+
+
+@pytest.mark.parametrize("number", [0, -1, True, 1.0, "1", 1 << 64, [1]])
+def test_a_list_of_keys_with_a_first_block_that_is_none(tmp_path: Path, number: object) -> None:
+    entry = {"algorithm": "ed25519", "public_key": SIGNER.public_key.key.hex()}
+    path = tmp_path / "keys.json"
+    path.write_text(json.dumps({"signers": [entry | {"first_block": number}]}))
+    with pytest.raises(FormatError, match="'first_block' must be the number of a block"):
+        read_signers(str(path))
+    path.write_text(json.dumps({"signers": [entry]}))
+    assert read_signers(str(path)) == [PinnedKey(SIGNER.public_key)]
+
+
+def test_the_lists_of_two_trails_in_one(tmp_path: Path) -> None:
+    keys = [signer.public_key.key.hex() for signer in (SIGNER, OTHER_SIGNER)]
+    entries = [{"algorithm": "ed25519", "public_key": key, "first_block": 1} for key in keys]
+    path = tmp_path / "keys.json"
+    path.write_text(json.dumps({"signers": entries}))
+    with pytest.raises(FormatError, match="of each trail in a file of its own"):
         read_signers(str(path))
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -138,6 +140,52 @@ def test_the_key_is_rotated(used: Type) -> None:
     shown = used("audit", "verify").stdout
     assert shown.startswith("PASS")
     assert key_id in shown
+
+
+def test_a_backup_of_before_a_rotation_is_not_gone_on_with_in_silence(used: Type, tmp_path: Path) -> None:
+    """The story: blocks that the retired key signed in a restored backup passed against the kept `signers.json`."""
+    used("backup", "kept-safe")
+    key_id = used("audit", "rotate-key", "--json").json["key_id"]
+    used("put", "-", "raw/after", stdin=b"x")
+    keys = str(tmp_path / "signers.json")
+    shutil.copy("data/audit/signers.json", keys)
+    first_block = json.loads(Path(keys).read_text())["signers"][1]["first_block"]
+    assert used("audit", "verify", "--keys", keys).stdout.startswith("PASS")
+    used("restore", "kept-safe", "again")
+    for number in range(3):
+        used("put", "-", f"raw/forged-{number}", "--vault", "again", stdin=b"x")
+    assert used("audit", "verify", "--vault", "again").stdout.startswith("PASS")
+    failed = used("audit", "verify", "--vault", "again", "--keys", keys, status=8).stdout
+    assert f"block {first_block} " in failed
+    assert f"must be signed by key {key_id}, which the keys you gave name from there on" in failed
+    used("audit", "export", "evidence", "--vault", "again")
+    run = [sys.executable, "-I", "-S", "evidence/verify.py"]
+    assert subprocess.run(run, capture_output=True).returncode == 0
+    done = subprocess.run([*run, "--keys", keys], capture_output=True, text=True)
+    assert done.returncode == 1
+    assert f"must be signed by key {key_id}, which the keys you gave name from there on" in done.stdout
+
+
+def test_a_past_month_is_handed_out_as_the_guide_says(used: Type) -> None:
+    """The story: the guide's own line failed, with the status of a forgery, once the trail had gone on."""
+    for number in range(3):
+        with Path("heads.txt").open("a") as heads:
+            heads.write(used("audit", "head").stdout)
+        until = datetime.now(UTC).isoformat()
+        used("put", "-", f"raw/later-{number}", stdin=b"x")
+    shutil.copy("data/audit/signers.json", "signers.json")
+    used("audit", "export", "evidence-2026-01", "--since", "2000-01-01", "--until", until)
+    guide = (Path(__file__).parents[3] / "docs/how-to/audit-trail.md").read_text()
+    (line,) = [line for line in guide.splitlines() if line.startswith("python3 evidence-2026-01/verify.py")]
+    options = line.split()[2:]
+    run = [sys.executable, "-I", "-S", "evidence-2026-01/verify.py"]
+    done = subprocess.run([*run, *options], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
+    newest = used("audit", "head").stdout.strip()
+    done = subprocess.run([*run, "--keys", "signers.json", "--head", newest], capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "ERROR  the head cannot be held against this bundle" in done.stdout
+    assert "What is in the bundle holds" in done.stdout
 
 
 def test_a_broken_trail_is_put_aside(used: Type) -> None:

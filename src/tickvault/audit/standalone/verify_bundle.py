@@ -1,22 +1,26 @@
 #!/usr/bin/env python3
 """Verify a TickVault audit bundle. Needs nothing but Python 3.8 or later; read it before you trust it.
 
-    python3 -I -S verify.py [FOLDER] [--keys FILE] [--head LINE] [--tokens FOLDER]
+    python3 -I -S verify.py [FOLDER] [--keys FILE] [--head LINE|@FILE] [--tokens FOLDER]
 
 What is checked, in this order:
 
 1. every file has the size and SHA-256 that manifest.json says;
 2. every block in blocks/ has the hash that is stored behind it, follows the block before it (number, first record's
-   sequence, hash of the block before), and is signed by the key that has to sign there;
+   sequence, hash of the block before), and is signed by the key that has to sign there: with --keys, where that file
+   says which block introduced a key, no other signs from there to the next one;
 3. records.jsonl holds exactly the records of the blocks that lie in the bundle's range of time, line by line;
 4. index.json, and what manifest.json and README.txt say of blocks, records, range and head, is what the blocks say;
-5. with --head, the chain holds the block that a head line names which you kept elsewhere.
+5. with --head, the chain holds the block that a head line names which you kept elsewhere; of a file of them (@FILE)
+   the last one whose block is in the bundle counts.
 
 What is not: that the bundle holds all of the trail, or of a range of time (it says which part it is, loudly), and who
 holds the keys. Without --keys they come from the bundle itself, and anybody can make a bundle with keys of their own.
-The manifest is not signed: what of it the blocks cannot show is printed as "not proven".
+The manifest is not signed: what of it, and of the files that it names, the blocks cannot show is printed as
+"not proven".
 
-Exit status: 0 all holds, 1 something does not, 2 it could not be looked at.
+Exit status: 0 all holds, 1 something does not, 2 it could not be looked at, or the bundle holds and the head is of a
+block that is not in it.
 """
 
 # It has to run on Python 3.8 alone, which rules out much that the rest of the package does.
@@ -44,10 +48,36 @@ PROVEN = {
     "format", "tickvault", "made", "trail_id", "first_block", "last_block", "records", "first_sequence",
     "last_sequence", "since_ns", "until_ns", "previous_hash", "head", "trail_head", "left_out", "files",
 }  # fmt: skip
+#: Files that a bundle has; what others hold is told as not proven.
+NAMED = ("README.txt", "index.json", "keys.json", "verify.py", "records.jsonl", "records.parquet")
+U64, I64 = (0, 2**64 - 1), (-(2**63), 2**63 - 1)
 
 
 class Fault(Exception):
     """The first thing that is wrong."""
+
+
+class Unreached(Exception):
+    """The head is of a block that is not in the bundle."""
+
+
+def say(text, end="\n", file=None):
+    """Print one line; what is not printable as an escape, so that no name in a bundle can write lines of its own."""
+    print("".join(c if c.isprintable() and c.isascii() else ascii(c)[1:-1] for c in text), end=end, file=file)
+
+
+def hex_of(text, size, what):
+    """Return the bytes of hexadecimal digits; any number of them if no size is given."""
+    fits = type(text) is str and len(text) % 2 == 0 and len(text) == (size or len(text))
+    if not fits or set(text) - set("0123456789abcdefABCDEF"):
+        raise Fault("%s is not made of %shexadecimal digits" % (what, "%d " % size if size else ""))
+    return bytes.fromhex(text)
+
+
+def check_int(value, bounds, what):
+    """Check a whole number; to Python `true` and 83.0 would pass for one."""
+    if type(value) is not int or not bounds[0] <= value <= bounds[1]:
+        raise Fault("%s must be a whole number from %d to %d" % (what, *bounds))
 
 
 # -- hashes
@@ -194,11 +224,13 @@ def record_of(raw, sequence):
 class Chain:
     """The blocks, one after the other, each checked against the one before."""
 
-    def __init__(self, manifest, keys, pinned):
+    def __init__(self, manifest, keys, pinned, places):
         self.trail_id = bytes.fromhex(manifest["trail_id"])
         self.number, self.sequence = manifest["first_block"], manifest["first_sequence"]
         self.digest = bytes.fromhex(manifest["previous_hash"])
-        self.keys, self.pinned, self.current = keys, pinned, None
+        self.keys, self.pinned, self.current = dict(keys), set(keys) if pinned else None, None
+        # Block that introduces a key, as --keys says, to the key; what the bundle says of itself holds nothing.
+        self.places = places if pinned else {}
         self.heads, self.index = {}, []
 
     def take(self, raw, at):
@@ -228,7 +260,7 @@ class Chain:
         if block_hash(hash_code, memoryview(raw)[at:hash_at]) != digest:
             raise Fault("its hash does not match: a byte of the block was changed")
         records = self.records(raw[at + HEADER.size : hash_at], count) if kind == 1 else []
-        key, signature = self.signer(key_id, records if flags & 1 else []), raw[hash_at + 36 : end]
+        key, signature = self.signer(number, key_id, records if flags & 1 else []), raw[hash_at + 36 : end]
         if signature_code != 1 or key[0] != "ed25519":
             raise Fault("its signature is of an algorithm that this program does not check (%s)" % key[0])
         if not ed25519_verify(key[1], digest, signature):
@@ -254,22 +286,54 @@ class Chain:
             raise Fault("the offsets of its records do not ascend within it")
         return [body[table + a : table + b] for a, b in zip(offsets, offsets[1:])]
 
-    def signer(self, key_id, records):
+    def signer(self, number, key_id, records):
         """Return the key that has to have signed; a block of keys names the one that signs from the next block on."""
         new = None
         for raw in records:
             record = record_of(raw, 0)
             if record["action"] == KEY_ACTION and record["category"] == "system":
-                new = (record["detail"].get("algorithm", ""), bytes.fromhex(record["detail"].get("public_key", "")))
+                key = hex_of(record["detail"].get("public_key"), 0, "the public key that it introduces")
+                new = (record["detail"].get("algorithm", ""), key)
         new_id = hashlib.sha256(new[1]).digest()[:16] if new else None
         if key_id not in self.keys:
-            raise Fault("it is signed by key %s, which is none of the public keys" % key_id.hex())
-        if self.current is not None and key_id != self.current and not (self.pinned and new_id == key_id):
-            raise Fault("it is signed by key %s, and must be by %s" % (key_id.hex(), self.current.hex()))
+            hint = " that you gave; after a rotation give the new signers.json" if self.pinned is not None else ""
+            raise Fault("it is signed by key %s, which is none of the public keys%s" % (key_id.hex(), hint))
+        self.hold_against_places(number, key_id, new_id)
+        if self.current is not None and key_id != self.current:
+            # One that introduces itself: the one before was lost.
+            if new_id != key_id or self.pinned is None or key_id not in self.pinned:
+                raise Fault("it is signed by key %s, and must be by %s" % (key_id.hex(), self.current.hex()))
+            if key_id in self.places.values() and self.places.get(number) != key_id:
+                raise Fault("key %s introduces itself, and the keys you gave name another block for that: it was "
+                            "replaced, or the trail is another one" % key_id.hex())  # fmt: skip
         signer, self.current = self.keys[key_id], key_id
         if new:
             self.keys[new_id], self.current = new, new_id
         return signer
+
+    def hold_against_places(self, number, key_id, new_id):
+        """Hold a block against the blocks that introduce keys, as --keys names them."""
+        due = self.places.get(number)
+        if due is not None and new_id != due:
+            raise Fault("block %d must introduce key %s, and what follows must be signed by key %s, which the keys you "
+                        "gave name from there on" % (number, due.hex(), due.hex()))  # fmt: skip
+        since = max((place for place in self.places if place < number), default=0)
+        allowed = [due] if due is not None else []
+        if not since:
+            # A key begins where it is named; before all that are, it is for the chain to tell.
+            if self.current is None and key_id in self.places.values() and key_id not in allowed:
+                raise Fault("block %d is signed by key %s, which the keys you gave name from a later block on"
+                            % (number, key_id.hex()))  # fmt: skip
+            return
+        allowed.append(self.places[since])
+        if number > max(self.places):
+            if self.current is not None:
+                return
+            # The bundle begins behind them: their last key, or one whose place is not named.
+            allowed += [key for key in self.keys if key not in self.places.values()]
+        if key_id not in allowed:
+            raise Fault("block %d must be signed by key %s, which the keys you gave name from block %d on, and is by %s"
+                        % (number, self.places[since].hex(), since, key_id.hex()))  # fmt: skip
 
 
 # -- the bundle
@@ -277,22 +341,76 @@ class Chain:
 
 def load_json(path):
     with open(path, "rb") as file:
-        return json.loads(file.read(1 << 28).decode("utf-8"))
+        return json.loads(file.read(1 << 28).decode("utf-8"), parse_constant=no_number)
+
+
+def no_number(name):
+    raise ValueError("%s is no number of JSON" % name)
 
 
 def load_keys(path):
-    keys = {}
-    for entry in load_json(path)["signers"]:
-        key = bytes.fromhex(entry["public_key"])
-        key_id = hashlib.sha256(key).digest()[:16]
+    """Return the keys by their ids, and the block that introduces a key to its id."""
+    keys, places = {}, {}
+    entries = load_json(path)
+    entries = entries.get("signers") if type(entries) is dict else None
+    if type(entries) is not list or not all(type(entry) is dict for entry in entries):
+        raise Fault("%s is no list of public keys: it must be JSON with 'signers'" % path)
+    for entry in entries:
+        key, algorithm = hex_of(entry.get("public_key"), 0, "%s: a public key" % path), entry.get("algorithm")
+        key_id, place = hashlib.sha256(key).digest()[:16], entry.get("first_block")
+        if type(algorithm) is not str:
+            raise Fault("%s: a public key has no algorithm" % path)
         if entry.get("key_id", key_id.hex()) != key_id.hex():
             raise Fault("%s: a public key stands under the id of another" % path)
-        keys[key_id] = (entry["algorithm"], key)
-    return keys
+        if place is not None:
+            check_int(place, (1, U64[1]), "%s: first_block" % path)
+            if places.setdefault(place, key_id) != key_id:
+                raise Fault("%s: block %d introduces two keys; keep the list of each trail in a file of its own"
+                            % (path, place))  # fmt: skip
+        keys[key_id] = (algorithm, key)
+    return keys, places
+
+
+def check_manifest(manifest):
+    """Check that all of manifest.json is of its form, before any of it is used."""
+    if type(manifest) is not dict:
+        raise Fault("manifest.json is no manifest: it must be a JSON object")
+    missing = sorted(PROVEN - set(manifest))
+    if type(manifest.get("format")) is not int or manifest["format"] != 1:
+        raise Fault("the bundle has format %.40r, and this program knows 1" % (manifest.get("format"),))
+    if missing:
+        raise Fault("manifest.json does not say %s" % ", ".join(missing))
+    for name in ("first_block", "last_block", "first_sequence", "last_sequence", "records"):
+        check_int(manifest[name], U64, "manifest.json: %s" % name)
+    for name in ("since_ns", "until_ns"):
+        if manifest[name] is not None:
+            check_int(manifest[name], I64, "manifest.json: the range of time, %s," % name)
+    for name in ("tickvault", "made", "head", "trail_head"):
+        if type(manifest[name]) is not str:
+            raise Fault("manifest.json: %s must be a text" % name)
+    hex_of(manifest["trail_id"], 32, "manifest.json: trail_id")
+    hex_of(manifest["previous_hash"], 64, "manifest.json: previous_hash")
+    for name in ("left_out", "files"):
+        if type(manifest[name]) is not dict:
+            raise Fault("manifest.json: %s must be an object" % name)
+    for name, entry in manifest["files"].items():
+        if type(entry) is not dict or {"size", "sha256"} - set(entry):
+            raise Fault("manifest.json: %s must have its size and sha256" % name)
+        check_int(entry["size"], U64, "manifest.json: the size of %s" % name)
+        hex_of(entry["sha256"], 64, "manifest.json: the sha256 of %s" % name)
+    for name in ("README.txt", "index.json", "keys.json"):
+        if name not in manifest["files"]:
+            raise Fault("%s is not in manifest.json" % name)
 
 
 def check_files(folder, manifest):
-    for root, _, names in os.walk(folder):
+    def refuse(error):
+        raise error
+
+    for root, folders, names in os.walk(folder, onerror=refuse):
+        for name in (os.path.relpath(os.path.join(root, name), folder) for name in [*folders, *names]):
+            if os.path.islink(os.path.join(folder, name)):
+                raise Fault("%s is a symbolic link, and no bundle has one: where it leads is no part of it" % name)
         for name in (os.path.relpath(os.path.join(root, name), folder) for name in names):
             if name not in manifest["files"] and name != "manifest.json":
                 raise Fault("%s is not named in manifest.json: it is no part of the bundle" % name)
@@ -310,8 +428,8 @@ def check_files(folder, manifest):
             raise Fault("%s was changed: its size or SHA-256 is not the one in manifest.json" % name)
 
 
-def check_blocks(folder, manifest, keys, pinned, tokens):
-    chain = Chain(manifest, keys, pinned)
+def check_blocks(folder, manifest, keys, pinned, tokens, places=None):
+    chain = Chain(manifest, keys, pinned, places or {})
     first, count = manifest["first_block"], manifest["last_block"] - manifest["first_block"] + 1
     since, until = manifest["since_ns"], manifest["until_ns"]
     lines = open(os.path.join(folder, "records.jsonl"), "rb") if "records.jsonl" in manifest["files"] else None
@@ -343,7 +461,7 @@ def check_blocks(folder, manifest, keys, pinned, tokens):
             chain.index[-1] = dict(chain.index[-1], file=name)
             if time.monotonic() - shown > 1 and sys.stderr.isatty():
                 shown = time.monotonic()
-                print("%d of %d blocks" % (chain.number - first, count), end="\r", file=sys.stderr)
+                say("%d of %d blocks" % (chain.number - first, count), end="\r", file=sys.stderr)
     if lines is not None:
         if lines.readline():
             raise Fault("records.jsonl has more lines than the blocks have records in the range")
@@ -359,16 +477,17 @@ def check_claims(folder, manifest, chain):
     if not chain.index:
         raise Fault("there is no block in the bundle")
     since, until = manifest["since_ns"], manifest["until_ns"]
-    for bound in (since, until):
-        if bound is not None and type(bound) is not int:
-            raise Fault("the range in manifest.json is none")
+    if since is not None and until is not None and since >= until:
+        raise Fault("the range of time in manifest.json ends before it begins")
     for entry in (chain.index[0], chain.index[-1]):
         # A bundle begins and ends with a block that may hold a record of its range.
         late = since is not None and entry["last_time_ns"] < since
         if late or (until is not None and entry["first_time_ns"] >= until) or entry["kind"] != 1:
             raise Fault("block %d at an end of the bundle holds nothing of its range: the range was changed in "
                         "manifest.json" % entry["block"])  # fmt: skip
-    if load_json(os.path.join(folder, "index.json")) != {"blocks": chain.index}:
+    # As texts: to Python `true` and 1.0 are equal to 1.
+    said, shown = load_json(os.path.join(folder, "index.json")), {"blocks": chain.index}
+    if json.dumps(said, sort_keys=True) != json.dumps(shown, sort_keys=True):
         raise Fault("index.json is not what the blocks say")
     last = max(chain.heads)
     sequence, digest, signature, _ = chain.heads[last]
@@ -381,9 +500,6 @@ def check_claims(folder, manifest, chain):
     for name, reason in manifest["left_out"].items():
         if "records." + name in manifest["files"] or name not in ("jsonl", "parquet") or type(reason) is not str:
             raise Fault("manifest.json says that %r was left out, which is not so" % name)
-    for name in ("README.txt", "index.json", "keys.json"):
-        if name not in manifest["files"]:
-            raise Fault("%s is not in manifest.json" % name)
     span = "".join(
         " %s %s" % (word, time_text(bound)) for word, bound in (("from", since), ("until", until)) if bound is not None
     )
@@ -401,31 +517,51 @@ def check_claims(folder, manifest, chain):
         open_claims.append("that no block before or behind these holds a record of the range")
     open_claims += ["why %s was left out (%r)" % pair for pair in sorted(manifest["left_out"].items())]
     open_claims += ["what manifest.json says of %r" % name for name in sorted(set(manifest) - PROVEN)]
-    return [*open_claims, "which block introduced each key of keys.json", "the other words of README.txt"]
+    others = [name for name in manifest["files"] if name not in NAMED and not name.startswith("blocks/")]
+    open_claims += ["what %r holds: it fits the manifest, which nothing signs" % name for name in sorted(others)]
+    open_claims.append("what keys.json says of keys that signed none of these blocks, and which block introduced each")
+    if "verify.py" in manifest["files"]:
+        open_claims.append("that the verify.py in the bundle is TickVault's: use the one of a release, or read it")
+    return [*open_claims, "the other words of README.txt"]
 
 
 def parse_head(line, what):
     """Return (trail, sequence, block, hash in hex, signature) of a head line."""
     parts = line.strip().split(":")
-    if len(parts) != 6 or parts[0] != HEAD:
+    numbers = [part for part in parts[2:4] if part.isascii() and part.isdigit() and len(part) < 20]
+    if len(parts) != 6 or parts[0] != HEAD or len(numbers) != 2:
         raise Fault("%s is no head line" % what)
-    return bytes.fromhex(parts[1]), int(parts[2]), int(parts[3]), parts[4], bytes.fromhex(parts[5])
+    trail, signature = (hex_of(parts[place], 0, "%s is no head line: a part of it" % what) for place in (1, 5))
+    return trail, int(parts[2]), int(parts[3]), parts[4], signature
 
 
-def check_head(line, chain):
-    """Check that the chain holds the block of a head; return its record's sequence."""
-    trail, sequence, number, named, signed = parse_head(line, "--head")
-    if trail != chain.trail_id:
-        raise Fault("the head is of another trail, %s" % trail.hex())
-    if number not in chain.heads:
-        first, last = min(chain.heads), max(chain.heads)
-        where = (
-            "ends at record %d (block %d)" % (chain.heads[last][0], last)
-            if number > last
-            else "begins with block %d" % first
-        )
-        raise Fault("this bundle %s, your head is of record %d (block %d): ask for a bundle that reaches it, or give a "
-                    "head of blocks %d to %d" % (where, sequence, number, first, last))  # fmt: skip
+def read_heads(text):
+    """Return the head lines that were given: one, or those of a file."""
+    if not text.startswith("@"):
+        return [text]
+    with open(text[1:], "rb") as file:
+        lines = file.read(1 << 28).decode("utf-8", "replace").split("\n")
+    lines = [line for line in lines if line.strip().startswith(HEAD)]
+    if not lines:
+        raise Fault("--head %s: there is no head line in the file" % text)
+    return lines
+
+
+def check_head(lines, chain):
+    """Check that the chain holds the block of the last head that lies in it; return its record's sequence."""
+    first, last = min(chain.heads), max(chain.heads)
+    heads = [parse_head(line, "--head") for line in lines]
+    own = [head for head in heads if head[0] == chain.trail_id]
+    if not own:
+        raise Fault("the head is of another trail, %s" % heads[-1][0].hex())
+    inside = [head for head in own if head[2] in chain.heads]
+    if not inside:
+        _, sequence, number = own[-1][:3]
+        way = "up to" if number > last else "from"
+        raise Unreached("it is of record %d (block %d), and the bundle has blocks %d to %d; give a head of one of "
+                        "these blocks, or ask for an export %s that record"
+                        % (sequence, number, first, last, way))  # fmt: skip
+    _, sequence, number, named, signed = inside[-1]
     last, digest, signature, key = chain.heads[number]
     if digest.hex() != named or last != sequence:
         raise Fault("block %d is not the one that the head names: the trail was replaced" % number)
@@ -449,55 +585,74 @@ def tell_part(manifest, chain, records):
             " and went on to record %d (not proven)" % end[1] if end[2] >= chain.number else ""))  # fmt: skip
 
 
-def main():
+def tell(options, manifest, chain, records, stamps, compared, reached, open_claims):
+    """Print what was looked at, and what was not; `reached` is the record of the head, None if there is none."""
+    tell_part(manifest, chain, records)
+    if not compared:
+        say("NOTE: THERE IS NO records.jsonl IN THIS BUNDLE: the records are in blocks/ only.")
+    if stamps:
+        say("note: %d RFC 3161 tokens are in the chain; to check one: --tokens FOLDER, then `openssl ts -verify "
+            "-digest HASH -in FILE -token_in -CAfile AUTHORITY.pem`" % stamps)  # fmt: skip
+    if options.keys is None:
+        say("NOTE: THE PUBLIC KEYS CAME FROM THE BUNDLE ITSELF. Get signers.json another way and give --keys.")
+    if "records.parquet" in manifest["files"]:
+        say("note: records.parquet fits the manifest, which nothing signs: what it holds is not proven; %s."
+            % ("records.jsonl is" if compared else "what blocks/ holds is"))  # fmt: skip
+    if options.head is None:
+        say("note: no --head was given; that the bundle is of the trail's latest state is not shown.")
+    elif reached is not None and reached < chain.sequence - 1:
+        say("note: the head is of record %d; that the %d records behind it are the trail's, the keys alone show."
+            % (reached, chain.sequence - 1 - reached))  # fmt: skip
+    for claim in open_claims:
+        say("not proven: %s" % claim)
+
+
+def verified(options):
+    """Check the bundle and print what came out; return the exit status."""
+    manifest = load_json(os.path.join(options.folder, "manifest.json"))
+    check_manifest(manifest)
+    check_files(options.folder, manifest)
+    pinned = options.keys is not None
+    keys, places = load_keys(options.keys if pinned else os.path.join(options.folder, "keys.json"))
+    chain, records, stamps, compared = check_blocks(options.folder, manifest, keys, pinned, options.tokens, places)
+    open_claims = check_claims(options.folder, manifest, chain)
+    reached, unreached = None, None
+    try:
+        if options.head is not None:
+            reached = check_head(read_heads(options.head), chain)
+    except Unreached as error:
+        unreached = error
+    facts = "trail %s, blocks %d to %d, %d records%s" % (
+        chain.trail_id.hex(), min(chain.heads), max(chain.heads), records,
+        ", and records.jsonl is exactly these" if compared else "")  # fmt: skip
+    if unreached:
+        say("ERROR  the head cannot be held against this bundle: %s" % unreached)
+        say("What is in the bundle holds: %s" % facts)
+    else:
+        say("PASS  %s" % facts)
+    tell(options, manifest, chain, records, stamps, compared, reached, open_claims)
+    return 2 if unreached else 0
+
+
+def main(arguments=None):
     parser = argparse.ArgumentParser(description="Verify a TickVault audit bundle.")
     parser.add_argument("folder", nargs="?", default=os.path.dirname(os.path.abspath(__file__)))
     parser.add_argument("--keys", help="file of public keys (signers.json) that you got from elsewhere")
-    parser.add_argument("--head", help="head line that you kept elsewhere")
+    parser.add_argument("--head", help="head line that you kept elsewhere, or @FILE of them")
     parser.add_argument("--tokens", help="write RFC 3161 tokens into this folder as BLOCK-HASH.token")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     try:
-        manifest = load_json(os.path.join(options.folder, "manifest.json"))
-        if manifest["format"] != 1:
-            raise Fault("the bundle has format %r, and this program knows 1" % manifest["format"])
-        check_files(options.folder, manifest)
-        keys = load_keys(options.keys or os.path.join(options.folder, "keys.json"))
-        chain, records, stamps, compared = check_blocks(options.folder, manifest, keys, options.keys, options.tokens)
-        open_claims = check_claims(options.folder, manifest, chain)
-        reached = check_head(options.head, chain) if options.head else 0
+        return verified(options)
     except Fault as fault:
-        print("FAIL  %s" % fault)
+        say("FAIL  %s" % fault)
         return 1
-    except (KeyError, TypeError, ValueError, AttributeError, RecursionError, struct.error) as error:
-        print("FAIL  a file of the bundle, or --keys, is not of its form (%s: %s)" % (type(error).__name__, error))
-        return 1
-    except OSError as error:
-        print("ERROR  %s" % error)
+    except (OSError, MemoryError) as error:
+        say("ERROR  %s" % (str(error) or "there is not enough memory"))
         return 2
-    facts = (chain.trail_id.hex(), min(chain.heads), max(chain.heads), records)
-    print(
-        "PASS  trail %s, blocks %d to %d, %d records" % facts, "and records.jsonl is exactly these" if compared else ""
-    )
-    tell_part(manifest, chain, records)
-    if not compared:
-        print("NOTE: THERE IS NO records.jsonl IN THIS BUNDLE: the records are in blocks/ only.")
-    if stamps:
-        print("note: %d RFC 3161 tokens are in the chain; to check one: --tokens FOLDER, then `openssl ts -verify "
-              "-digest HASH -in FILE -token_in -CAfile AUTHORITY.pem`" % stamps)  # fmt: skip
-    if not options.keys:
-        print("NOTE: THE PUBLIC KEYS CAME FROM THE BUNDLE ITSELF. Get signers.json another way and give --keys.")
-    if "records.parquet" in manifest["files"]:
-        print(
-            "note: records.parquet is the file that was exported; whether it says what the blocks say was not compared."
-        )
-    if not options.head:
-        print("note: no --head was given; that the bundle is of the trail's latest state is not shown.")
-    elif reached < chain.sequence - 1:
-        print("note: the head is of record %d; that the %d records behind it are the trail's, the keys alone show."
-              % (reached, chain.sequence - 1 - reached))  # fmt: skip
-    for claim in open_claims:
-        print("not proven: %s" % claim)
-    return 0
+    except Exception as error:
+        # Whatever somebody put into a file: a reason, and never a traceback.
+        say("FAIL  a file of the bundle, or --keys, is not of its form (%s: %s)" % (type(error).__name__, error))
+        return 1
 
 
 if __name__ == "__main__":
