@@ -318,13 +318,18 @@ class Auditor:
 
     def verify(self, **options: Any) -> VerifyReport:
         """Check the whole chain; see `audit.verify.verify`."""
-        try:
-            self.catch_up()
-        except IntegrityError:
-            pass  # nothing can be added to a broken trail: what is broken, the report says
         from tickvault.audit.verify import verify
 
-        return verify(self.folder, **options)
+        unable = ""
+        try:
+            self.catch_up()
+        except (IntegrityError, InvalidInputError) as error:
+            unable = str(error)
+        report = verify(self.folder, **options)
+        if unable and report.ok:
+            # Nothing can be added to a broken trail: what is broken, the report says by itself.
+            report.warnings.insert(0, f"nothing can be added to it: {unable}")
+        return report
 
     def query(self, **options: Any) -> Iterator[AuditRecord]:
         """Iterate over records of the trail; see `audit.query.query`."""
@@ -365,16 +370,27 @@ class Auditor:
         self.catch_up()
         return self.follower().with_writer(lambda writer: timestamp(writer, url))
 
-    def restart(self, reason: str) -> str:
+    def restart(self, reason: str, *, even_if_sound: bool = False) -> str:
         """Put a broken trail aside, whole, and begin a new one that names it; return the folder it was moved to.
 
         The new trail tells of everything that is still in the journal. That the old one was left is in its first
         records, and whoever kept a head of the old one notices.
+
+        Raises
+        ------
+        InvalidInputError
+            There is no reason, or the trail is sound and `even_if_sound` was not said.
         """
         from tickvault.audit.restarting import set_aside
 
         if not reason.strip():
             raise InvalidInputError("give the reason why the trail is begun anew: it is the first thing in the new one")
+        if not even_if_sound and self._goes_on():
+            raise InvalidInputError(
+                "the audit trail is sound, and goes on: there is nothing to put aside. To begin a new one all the "
+                "same, which no head that was kept will fit, say even_if_sound=True "
+                "(tickvault audit restart --even-if-sound)"
+            )
         follower = self.follower()
         follower.close(for_good=False)
         folder, detail = set_aside(self.folder, self._engine.clock.now_ns())
@@ -383,6 +399,16 @@ class Auditor:
         record = begun._replace(identity=actor.identity, source=actor.source)
         follower.with_writer(lambda writer: writer.append([record]))
         return folder
+
+    def _goes_on(self) -> bool:
+        """Return whether the trail is whole and can be added to."""
+        from tickvault.audit.verify import verify
+
+        try:
+            self.catch_up()
+        except (IntegrityError, InvalidInputError):
+            return False
+        return verify(self.folder).ok
 
     def export(self, destination: str | os.PathLike[str], **options: Any) -> ExportReport:
         """Write a bundle that an auditor verifies without this store; see `audit.export.export`."""

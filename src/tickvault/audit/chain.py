@@ -59,7 +59,10 @@ class BrokenBlockError(IntegrityError):
     """The trail is broken; `fault` says where and how."""
 
     def __init__(self, fault: Fault) -> None:
-        super().__init__(f"audit trail: {fault}; run `tickvault audit verify` and restore from a backup or an export")
+        super().__init__(
+            f"audit trail: {fault}; run `tickvault audit verify`. Keep it as evidence; "
+            "`tickvault audit restart` puts it aside, whole, and begins the next one"
+        )
         self.fault = fault
 
 

@@ -83,8 +83,9 @@ def open_trail(
         key_id = None if end is None else current_key_id(end)
         if key_id is not None and key_id != signer.public_key.key_id and not key_lost:
             raise InvalidInputError(
-                f"audit trail in {folder}: its key is {key_id.hex()}, and the signer has "
-                f"{signer.public_key.key_id.hex()}; restore the key, or open with key_lost to go on under the new one"
+                f"audit trail in {folder}: key {key_id.hex()} signs it, and signing.key there is another "
+                f"({signer.public_key.key_id.hex()}); put the right one back, from a backup. If it is lost, move the "
+                "wrong one away: the trail goes on under a new key, and every verification tells so"
             )
         writer._page = HeadPage(folder)
         if end is None:

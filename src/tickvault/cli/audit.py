@@ -267,7 +267,7 @@ def export(
     Examples:
       tickvault audit export evidence
       tickvault audit export evidence-2026-01 --since 2026-01-01 --until 2026-02-01
-      python3 evidence/verify.py --head "$(cat /mnt/safe/head.txt)"
+      python3 evidence/verify.py --head @/mnt/safe/heads.txt
     """
     options: dict[str, Any] = {"formats": formats} if formats else {}
     with open_vault(vault_dir) as vault:
@@ -367,20 +367,21 @@ def timestamp(url: str, vault_dir: str, as_json: bool) -> None:
 
 @audit.command()
 @click.option("--reason", metavar="TEXT", required=True, help="Why; the first thing that the new trail says.")
+@click.option("--even-if-sound", is_flag=True, help="Also a trail with which nothing is wrong.")
 @vault_option
 @json_option
-def restart(reason: str, vault_dir: str, as_json: bool) -> None:
+def restart(reason: str, even_if_sound: bool, vault_dir: str, as_json: bool) -> None:
     """Put a broken trail aside and begin a new one.
 
     Nothing can be added to a trail that is broken. The old one is moved, whole, into a folder beside the new one,
-    which names it. Export or copy the old one first; whoever keeps a head of it will notice, as they should.
+    which names it: it stays as evidence. Whoever keeps a head of it will notice, as they should.
 
     \b
     Examples:
       tickvault audit restart --reason 'disk of 2026-01-05, see incident 17'
     """
     with open_vault(vault_dir) as vault:
-        folder = vault.audit.restart(reason)
+        folder = vault.audit.restart(reason, even_if_sound=even_if_sound)
     if as_json:
         terminal.answer_json({"moved_to": folder})
     terminal.say(f"the old trail is in {folder}; a new one was begun")

@@ -160,6 +160,7 @@ def status(sinks_file: str | None, vault_dir: str, as_json: bool) -> None:
         vault.audit.catch_up()
         source = TrailSource(vault.audit.folder)
         last = source.last_sequence
+        halted: list[str] = []
         for config in configs:
             path = os.path.join(vault.audit.folder, "ship", f"{config.name}.json")
             try:
@@ -174,6 +175,7 @@ def status(sinks_file: str | None, vault_dir: str, as_json: bool) -> None:
                 }
             except TickVaultError as error:
                 record = {"sink": config.name, "kind": config.sink.kind, "error": str(error)}
+                halted.append(config.name)
             if as_json:
                 terminal.answer_json(record)
             elif record["error"]:
@@ -184,6 +186,8 @@ def status(sinks_file: str | None, vault_dir: str, as_json: bool) -> None:
                     f"{record['lag']} to go, {record['dead_letters']} dead letters"
                 )
             config.sink.close()
+    if halted:
+        raise TickVaultError(f"nothing more is sent to {', '.join(halted)} until that is mended")
 
 
 @ship.command()

@@ -9,7 +9,7 @@ from typing import Any
 from tickvault.engine.index import Reader, prefix_end
 from tickvault.engine.record import Record, decode_record
 from tickvault.engine.segments import Segments
-from tickvault.errors import IntegrityError, NotFoundError, VersionNotFoundError
+from tickvault.errors import IntegrityError, InvalidInputError, NotFoundError, VersionNotFoundError
 from tickvault.objects import entries
 from tickvault.objects.encryption.stored import effective, info_of
 from tickvault.objects.entries import ENTRY_ATTRIBUTES, ENTRY_LOCK, ENTRY_MARKER, ENTRY_NULL, Entry, decode_entry
@@ -21,7 +21,15 @@ _VERSION_ID = re.compile("[0-9a-f]{16}")
 
 
 def sequence_of(version_id: str) -> int | None:
-    """Return the sequence in a version id, None if it is not one of ours."""
+    """Return the sequence in a version id, None if it is not one of ours.
+
+    Raises
+    ------
+    InvalidInputError
+        It is no text.
+    """
+    if not isinstance(version_id, str):
+        raise InvalidInputError(f"a version id is a text, as `ObjectInfo.version_id` has it, not {version_id!r}")
     return int(version_id, 16) if _VERSION_ID.fullmatch(version_id) else None
 
 
@@ -95,7 +103,7 @@ def require_version(
         newest = newest_noncurrent(reader, bucket_id, key)
         if newest is not None and newest.flags & ENTRY_MARKER:
             raise DeletedError(
-                f"object {bucket_name}/{text} was deleted; its versions are kept",
+                f"object {bucket_name}/{text} was deleted; its versions are kept, and each can be asked for by its id",
                 entries.version_id_of(newest.sequence, newest.flags),
                 newest.modified_ns,
             )

@@ -190,6 +190,9 @@ def test_a_past_month_is_handed_out_as_the_guide_says(used: Type) -> None:
 
 def test_a_broken_trail_is_put_aside(used: Type) -> None:
     head = used("audit", "head").stdout.strip()
+    refused = used("audit", "restart", "--reason", "none", status=2).stderr
+    assert "sound, and goes on" in refused
+    assert "--even-if-sound" in refused
     data = bytearray(TRAIL.read_bytes())
     data[-200] ^= 1
     TRAIL.write_bytes(data)

@@ -397,3 +397,17 @@ def test_bars_of_any_interval_are_kept(ticks: Library) -> None:
     assert ticks.stat("ES", "ohlcv-5m").partitions == 1
     with pytest.raises(tv.InvalidInputError, match="bars of other intervals"):
         ticks.read("ES", "ohlcv-0m")
+
+
+def test_a_library_under_object_lock_is_not_pruned(tmp_path):
+    with tv.open(tmp_path / "data") as vault:
+        vault.create_bucket("library-kept", retention=("COMPLIANCE", 1))
+        library = vault.library("kept")
+        rows = {"ts_event": np.arange(50) * 10**9 + 1_700_000_000_000_000_000, "price": np.full(50, 10**9)}
+        library.append("ES", "trades", {**rows, "size": np.full(50, 1)})
+        library.compact()
+        commit = library.versions("ES", "trades")[0].commit
+        library.delete("ES", "trades")
+        with pytest.raises(tv.LockedError, match="nothing can be given up"):
+            library.prune()
+        assert len(library.read("ES", "trades", as_of=commit)) == 50

@@ -64,7 +64,8 @@ class Cursor:
         if source.trail_id != self.trail_id:
             raise InvalidInputError(
                 f"cursor {self.path}: belongs to the trail {self.trail_id}, and the vault now has {source.trail_id}; "
-                f"if the vault was made anew, remove the file, and the new trail is sent from its first record"
+                "if the trail was begun anew (`tickvault audit restart`), or the vault was made anew, remove the file, "
+                "and the new trail is sent from its first record"
             )
         last = source.last_sequence
         if self.sequence > last:

@@ -8,10 +8,17 @@ from urllib.parse import quote
 
 import msgpack
 
-from tickvault.errors import AlreadyExistsError, InvalidInputError, NotFoundError, PreconditionFailedError
+from tickvault.errors import (
+    AlreadyExistsError,
+    InvalidInputError,
+    LockedError,
+    NotFoundError,
+    PreconditionFailedError,
+)
 from tickvault.market.compaction import Compaction, CompactReport, Tier
 from tickvault.market.library.state import LibraryState
 from tickvault.market.times import text_of, to_ns
+from tickvault.objects.bucket import Bucket
 
 
 class Upkeep(LibraryState):
@@ -86,7 +93,18 @@ class Upkeep(LibraryState):
         ----------
         before : time, optional
             Now by default.
+
+        Raises
+        ------
+        LockedError
+            The library's bucket has object lock: what was replaced is kept, and goes on being read `as_of` before.
         """
+        # Of the stores that a library can stand on, buckets have locks.
+        if isinstance(self._store, Bucket) and self._store.info.object_lock is not None:
+            raise LockedError(
+                f"prune: the bucket of library {self.name} has object lock, which keeps what was replaced or deleted, "
+                "to be read as_of a time before: nothing can be given up"
+            )
         stamp = self._now() if before is None else to_ns(before, "before")
         kept = [self._snapshot(name)["stamps"] for name in self.snapshots()]
         parts = size_bytes = 0

@@ -150,7 +150,9 @@ class LockGuard:
                 txn, change, entry, verb, "the record of its lock is damaged; restore a backup to know how long", lock
             )
         if lock.legal_hold:
-            raise _refused(txn, change, entry, verb, "a legal hold is on it; whoever placed it can take it off", lock)
+            raise _refused(
+                txn, change, entry, verb, "a legal hold is on it; whoever may place one can take it off", lock
+            )
         if lock.retention_mode is None or (lock.retention_mode == "GOVERNANCE" and bypass):
             return
         trusted = self._clock.trusted_ns(txn)
