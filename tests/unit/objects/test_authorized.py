@@ -220,6 +220,35 @@ def test_a_library_in_the_hands_of_a_trader(tmp_path):
                 theirs.library("new")
 
 
+def test_a_second_policy_lets_no_trader_rewrite_or_remove_rows(tmp_path):
+    # A trader who is a writer too once deleted market data for good: the Deny named S3's verbs, not the library's.
+    pl = pytest.importorskip("polars")
+    with tv.open(tmp_path / "data") as vault:
+        frame = pl.DataFrame({"ts_event": [1, 2, 3], "price": [1.0, 2.0, 3.0], "size": [1, 1, 1]})
+        vault.library("ticks").write("ES", "trades", frame)
+        vault.library("ticks").snapshot("friday")
+        tom = user(vault, "tom", roles=("trader", "writer", "administrator"))
+        with vault.as_identity(tom) as toms:
+            ticks = toms.library("ticks")
+            for refused in (
+                lambda: ticks.delete("ES", "trades"),
+                lambda: ticks.prune(),
+                lambda: ticks.write("ES", "trades", frame),
+                lambda: ticks.update("ES", "trades", frame, 1, 3),
+                lambda: ticks.compact(),
+                lambda: ticks.delete_snapshot("friday"),
+                lambda: ticks.restore("ES", "trades", 1),
+                lambda: toms["library-ticks"].delete("library"),
+                lambda: toms.delete_bucket("library-ticks"),
+                lambda: toms.compact(),
+            ):
+                with pytest.raises(tv.AccessDeniedError, match="trader"):
+                    refused()
+            ticks.append("ES", "trades", frame.with_columns(ts_event=pl.Series([4, 5, 6])))
+            assert len(ticks.read("ES", "trades")) == 6
+            assert ticks.snapshots()
+
+
 def test_opened_as_somebody(tmp_path):
     with tv.open(tmp_path / "data") as vault:
         vault.create_bucket("desk").put("a", b"x")
