@@ -148,11 +148,20 @@ class AuthorizedVault(Vault):
 
 
 class _AuthorizedAuditor:
-    """The audit trail as an identity has it."""
+    """The audit trail as an identity has it: asking it, and nothing that changes how it is kept."""
 
     def __init__(self, auditor: Auditor, ask: Any) -> None:
         self._auditor = auditor
         self._ask = ask
+
+    def __getattr__(self, name: str) -> Any:
+        """Refuse the other verbs of the trail: its keys, its hash, a new beginning."""
+        if name.startswith("_") or not hasattr(Auditor, name):
+            raise AttributeError(f"the audit trail has no {name}")
+        raise AccessDeniedError(
+            f"audit.{name} is not to be had through the handle of an identity; use the vault that was opened without "
+            "one, or `tickvault audit`"
+        )
 
     def query(self, **options: Any) -> Iterator[AuditRecord]:
         """As `Auditor.query`."""
