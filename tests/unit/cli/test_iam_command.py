@@ -238,6 +238,20 @@ def test_simulations(iam: Type, folder: Path) -> None:
         assert iam("simulate", "--identity", identity, "--action", action, status=status).stdout == ""
 
 
+def test_who_is_disabled_may_nothing(iam: Type) -> None:
+    # It once was answered from the policies of the disabled user, whom every door refuses.
+    iam("service-account", "create", "nightly", "--user", "alice")
+    key = iam("key", "create", "--user", "alice", "--json").json["access_key"]
+    iam("user", "disable", "alice")
+    for identity in (ALICE, "arn:aws:iam::000000000000:service-account/nightly", key):
+        found = simulated(iam, identity, "s3:GetObject", "--resource", "raw/a")
+        assert not found["allowed"] and found["reason"].startswith("disabled: ")
+    text = iam("simulate", "--identity", ALICE, "--action", "s3:GetObject", "--resource", "raw/a", status=7).stdout
+    assert text.splitlines()[1] == "DENIED: disabled: user alice is disabled"
+    iam("user", "enable", "alice")
+    assert simulated(iam, ALICE, "s3:GetObject", "--resource", "raw/a")["allowed"]
+
+
 def test_a_boundary(iam: Type) -> None:
     iam("attach", "administrator", "--user", "alice")
     assert simulated(iam, ALICE, "s3:PutObject", "--resource", "raw/a")["allowed"]

@@ -105,7 +105,7 @@ AUDIT: dict[str, Callable[[Auditor, Path], Any]] = {
 
 
 def test_the_verbs_of_the_trail(vaults, tmp_path):
-    vault, ours = vaults
+    _, ours = vaults
     for verb, use in AUDIT.items():
         assert use(ours.audit, tmp_path), verb
     for verb in public(Auditor) - set(AUDIT):

@@ -144,6 +144,70 @@ def test_rights_are_those_of_now(vault):
         vault.as_identity("arn:aws:iam::000000000000:user/nobody")
 
 
+_ARN = "arn:aws:iam::000000000000:"
+
+
+def _may_read(handle) -> bool:
+    try:
+        return bytes(handle["desk"].get("ours/a")) == b"ours"
+    except tv.CredentialRefusedError:
+        return False
+
+
+def test_a_handle_by_arn_stops_with_whom_it_was_opened_for(vault):
+    # Handles by access key stopped; those by ARN once went on for the disabled user and her service account.
+    identities = vault.identities
+    user(vault, "ann", roles=("reader",))
+    identities.create_service_account("nightly", parent="ann")
+    arns = [_ARN + "user/ann", _ARN + "service-account/nightly"]
+    handles = [vault.as_identity(arn) for arn in arns]
+    assert all(map(_may_read, handles))
+    identities.set_user_disabled("ann", True)
+    assert not any(map(_may_read, handles))
+    for arn in arns:
+        with pytest.raises(tv.CredentialRefusedError, match="ann is disabled"):
+            vault.as_identity(arn)
+    identities.set_user_disabled("ann", False)
+    assert all(map(_may_read, handles))
+    identities.set_service_account_disabled("nightly", True)
+    assert list(map(_may_read, handles)) == [True, False]
+    identities.set_service_account_disabled("nightly", False)
+    identities.delete_user("ann", force=True)
+    assert not any(map(_may_read, handles))
+    refused = list(vault.audit.query(category=Category.REFUSAL, identity=arns[0]))
+    assert "ann is disabled" in refused[0].detail["reason"]
+    for handle in handles:
+        handle.close()
+
+
+def test_a_handle_by_arn_is_nobody_made_later_under_the_name(vault):
+    identities = vault.identities
+    user(vault, "ann", roles=("reader",))
+    identities.create_service_account("nightly", parent="ann")
+    trust = {"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"AWS": _ARN + "user/bob"}}
+    text = json.dumps({"Version": "2012-10-17", "Statement": [trust]})
+    user(vault, "bob")
+    identities.create_role("loader", text)
+    identities.attach_policy("reader", role="loader")
+    arns = [_ARN + "user/ann", _ARN + "service-account/nightly", _ARN + "role/loader"]
+    handles = [vault.as_identity(arn) for arn in arns]
+    assert all(map(_may_read, handles))
+    identities.delete_user("ann", force=True)
+    user(vault, "ann", roles=("administrator",))
+    identities.create_service_account("nightly", parent="ann")
+    identities.delete_role("loader", force=True)
+    identities.create_role("loader", text)
+    identities.attach_policy("administrator", role="loader")
+    for handle in handles:
+        assert not _may_read(handle)
+        with pytest.raises(tv.CredentialRefusedError, match="another has the name"):
+            handle.buckets()
+        handle.close()
+    for arn in arns:
+        with vault.as_identity(arn) as again:
+            assert _may_read(again)
+
+
 def test_a_bucket_policy_denies_also_here(vault):
     key = user(vault, "alice", roles=("reader",))
     deny = {
