@@ -15,7 +15,7 @@ from tickvault.audit.auditor import Auditor
 from tickvault.engine.attribution import calling
 from tickvault.errors import AccessDeniedError
 from tickvault.objects.authority import SERVICE, Authority, bucket_arn
-from tickvault.objects.authorized import AuthorizedBucket
+from tickvault.objects.authorized import AuthorizedBucket, readable_info
 from tickvault.objects.bucket import Bucket
 from tickvault.objects.store import ObjectStore
 from tickvault.vault import Vault
@@ -75,9 +75,9 @@ class AuthorizedVault(Vault):
             super().delete_bucket(name)
 
     def buckets(self) -> list[BucketInfo]:
-        """As `Vault.buckets`."""
+        """As `Vault.buckets`; of each bucket, the settings documents that may be read."""
         self._ask("s3:ListAllMyBuckets")
-        return super().buckets()
+        return [readable_info(info, self.authority) for info in super().buckets()]
 
     def bucket_names(self) -> dict[int, str]:
         """As `Vault.bucket_names`."""

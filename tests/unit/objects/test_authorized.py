@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 import json
 
@@ -13,7 +14,7 @@ from tickvault.authorized import AuthorizedVault
 from tickvault.market.authorized import FREE as LIBRARY_FREE
 from tickvault.market.authorized import RULES
 from tickvault.market.library import Library
-from tickvault.objects.authorized import BY_HAND, FREE, ON_BUCKET, ON_OBJECT
+from tickvault.objects.authorized import BY_HAND, ON_BUCKET, ON_OBJECT, READS_SETTING, SETTINGS
 from tickvault.objects.bucket import Bucket
 from tickvault.vault import Vault
 
@@ -44,9 +45,8 @@ def allow(*actions: str, on: str, **condition) -> dict:
 
 def test_every_verb_has_its_rule():
     verbs = {name for name, found in inspect.getmembers(Bucket) if not name.startswith("_") and callable(found)}
-    assert verbs == set(ON_OBJECT) | set(ON_BUCKET) | BY_HAND
     properties = {name for name, found in inspect.getmembers(Bucket) if isinstance(found, property)}
-    assert properties == FREE
+    assert verbs | properties == set(ON_OBJECT) | set(ON_BUCKET) | BY_HAND
     shown = {name for name in dir(Library) if not name.startswith("_")}
     assert shown - set(RULES) <= LIBRARY_FREE
     for name, found in inspect.getmembers(Vault):
@@ -80,6 +80,7 @@ def test_what_is_allowed_and_nothing_else(vault):
             lambda: desk.copy("theirs/b", "ours/stolen"),
             lambda: desk.copy("ours/a", "theirs/b"),
             lambda: list(desk.list("")),
+            lambda: desk.info,
             lambda: desk.set_versioning("suspended"),
             lambda: desk.set_document("policy", "{}"),
             lambda: desk.set_document("something", {}),
@@ -152,6 +153,54 @@ def _may_read(handle) -> bool:
         return bytes(handle["desk"].get("ours/a")) == b"ours"
     except tv.CredentialRefusedError:
         return False
+
+
+def test_a_buckets_settings_are_for_who_may_read_them(vault):
+    # Who had no policy at all once read the bucket's policy, its tags and its key from `info`.
+    policy = json.dumps(
+        {"Version": "2012-10-17", "Statement": [{**allow("s3:GetObject", on="desk/x"), "Principal": "*"}]}
+    )
+    for name, value in (("policy", policy), ("tagging", {"desk": "secret"}), ("acl", "private"), ("own", {"a": 1})):
+        vault["desk"].set_document(name, value)
+    stranger = user(vault, "stranger")
+    lister = user(vault, "lister", allow("s3:ListBucket", "s3:GetBucketTagging", on="desk"))
+    setter = user(vault, "setter", allow("s3:PutBucketVersioning", on="desk"))
+    reader = user(vault, "reader", roles=("reader",))
+    administrator = user(vault, "op", roles=("administrator",))
+    with vault.as_identity(stranger) as theirs, pytest.raises(tv.AccessDeniedError, match="s3:ListBucket"):
+        theirs["desk"].info  # noqa: B018
+    with vault.as_identity(lister) as theirs:
+        info = theirs["desk"].info
+        assert (info.name, info.versioning, dict(info.documents)) == (
+            "desk",
+            "enabled",
+            {"tagging": {"desk": "secret"}},
+        )
+        assert info.documents["tagging"] == copy.deepcopy(info).documents["tagging"]
+        assert json.loads(json.dumps(info.documents)) == {"tagging": {"desk": "secret"}}
+        for refused in (
+            lambda: info.documents["policy"],
+            lambda: info.documents.get("acl"),
+            lambda: "cors" in info.documents,
+            lambda: info.documents.get("own"),
+            lambda: info.encryption,
+            lambda: info.object_lock,
+        ):
+            with pytest.raises(tv.AccessDeniedError):
+                refused()
+    with vault.as_identity(setter) as theirs:
+        assert not theirs["desk"].set_versioning("enabled").documents
+    with vault.as_identity(reader) as theirs:
+        assert [(info.name, len(info.documents)) for info in theirs.buckets()] == [("desk", 0)]
+    with vault.as_identity(administrator) as theirs:
+        info = theirs["desk"].info
+        assert info == vault["desk"].info
+        assert info.documents.get("cors") is None and "cors" not in info.documents
+        assert info.encryption is None
+        with pytest.raises(KeyError):
+            info.documents["cors"]
+    # Every document that may be set may be read by a right of its own.
+    assert set(SETTINGS) < set(READS_SETTING)
 
 
 def test_a_handle_by_arn_stops_with_whom_it_was_opened_for(vault):
