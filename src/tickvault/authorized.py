@@ -40,7 +40,7 @@ class AuthorizedVault(Vault):
 
     def __repr__(self) -> str:
         """Show the path and who."""
-        return f"<Vault {self.path} as {self.authority.actor.identity}>"
+        return f"<Vault {self.path} as {self.authority.name}>"
 
     def _actor(self) -> Actor:
         return self.authority.actor
@@ -134,7 +134,7 @@ class AuthorizedVault(Vault):
     def as_identity(self, identity: str, *, session_token: str | None = None) -> Vault:
         """Not through this handle: who holds it is who it is."""
         raise AccessDeniedError(
-            f"{self.authority.actor.identity} cannot become {identity!a:.140} through this handle; use the vault that "
+            f"{self.authority.name} cannot become {identity!a:.140} through this handle; use the vault that "
             "was opened without an identity, or temporary credentials (AssumeRole)"
         )
 
@@ -142,7 +142,7 @@ class AuthorizedVault(Vault):
     def identities(self) -> Identities:
         """Not through this handle: the command line and the owner of the process manage identities."""
         raise AccessDeniedError(
-            f"{self.authority.actor.identity} cannot manage identities through this handle; use the vault that was "
+            f"{self.authority.name} cannot manage identities through this handle; use the vault that was "
             "opened without an identity, or `tickvault iam`"
         )
 

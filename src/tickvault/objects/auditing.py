@@ -178,7 +178,7 @@ def _document(record: Record, name: str) -> Described:
                 action = f"Update{noun}"
             else:
                 del told["change"]
-        return Described(action, 0, name, detail=proof | told)
+        return Described(action, 0, name, detail=told | proof)
     detail = proof | {"trusted": time_text(data["t"]), "wall_offset_ns": str(data["o"]), "lag_ns": str(data["l"])}
     if data["j"]:
         detail["jump_ns"] = str(data["j"])

@@ -65,6 +65,8 @@ class Authority:
         own = process_actor()
         self.actor = Actor(own.door, rights.principal.arn, own.source)
         self.caller = self.actor.caller()
+        self.name = self.actor.identity or rights.principal.kind
+        """What messages call it."""
 
     def rights(self) -> Rights:
         """Return what it may do now.
@@ -100,14 +102,15 @@ class Authority:
         """
         rights = self.rights()
         rules = None if bucket is None else self._rules.of(bucket)
-        policy = None if rules is None else rules.policy
+        policy = None if rules is None else rules.block.policy_for(rights.principal, rules.policy)
         reads = rights.keys_read if rules is None else rights.keys_read | rules.keys_read
         context = moment_keys(self.now_s()) if keys is None else keys(reads, action)
         decision = rights.policies.decide(AccessRequest(rights.principal, action, resource, context), policy)
         if decision.allowed:
             return ""
         where = f" in {decision.policy}" if decision.policy else ""
-        return f"{rights.principal.arn} may not {action} on {resource}: {decision.reason.value}{where}"
+        who = rights.principal.arn or rights.principal.kind
+        return f"{who} may not {action} on {resource}: {decision.reason.value}{where}"
 
     def check(
         self,

@@ -435,3 +435,22 @@ def test_a_role_is_opened_by_its_temporary_credentials(vault, tmp_path):
         assert bytes(opened["desk"].get("ours/a")) == b"ours"
     with pytest.raises(tv.AccessDeniedError):
         tv.open(tmp_path / "data", identity=session.access_key_id)
+
+
+def test_a_public_policy_that_is_restricted_lets_no_anonymous_in(vault):
+    # As at the S3 door: RestrictPublicBuckets is on where the settings say nothing.
+    statement = {**allow("s3:GetObject", on="desk/*"), "Principal": "*"}
+    vault["desk"].set_document("policy", json.dumps({"Version": "2012-10-17", "Statement": [statement]}))
+    with vault.as_identity("anonymous") as theirs:
+        with pytest.raises(tv.AccessDeniedError):
+            theirs["desk"].get("ours/a")
+        vault["desk"].set_document("public_access_block", {})
+        assert bytes(theirs["desk"].get("ours/a")) == b"ours"
+
+
+def test_who_has_no_name_is_called_anonymous(vault):
+    with vault.as_identity("anonymous") as theirs:
+        assert repr(theirs).endswith("as anonymous>")
+        for refused in (theirs.buckets, lambda: theirs.as_identity("x"), lambda: theirs["desk"].get("ours/a")):
+            with pytest.raises(tv.AccessDeniedError, match=r"^anonymous "):
+                refused()

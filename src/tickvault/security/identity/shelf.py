@@ -174,4 +174,6 @@ def remove(registry: Registry, shelf: Shelf[E], entity: E) -> None:
 
 def _missing(shelf: Shelf[E], name: str) -> NotFoundError:
     shown = name[:128] if isinstance(name, str) else name
-    return NotFoundError(f"{shelf.noun} {shown!a}: there is none of that name")
+    return NotFoundError(
+        f"{shelf.noun} {shown!a}: there is none of that name; `tickvault iam {shelf.kind} list` shows those there are"
+    )
