@@ -352,6 +352,8 @@ def test_a_second_policy_lets_no_trader_rewrite_or_remove_rows(tmp_path):
                 lambda: ticks.delete_snapshot("friday"),
                 lambda: ticks.restore("ES", "trades", 1),
                 lambda: toms["library-ticks"].delete("library"),
+                lambda: toms["library-ticks"].put("library", b"other"),
+                lambda: toms["library-ticks"].copy("library", "other"),
                 lambda: toms.delete_bucket("library-ticks"),
                 lambda: toms.compact(),
             ):

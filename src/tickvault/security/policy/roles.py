@@ -122,6 +122,8 @@ _ROLES: Mapping[str, tuple[str, list[dict[str, Any]]]] = {
                     "tickvault:DestroyKey",
                 ],
             ),
+            # A library's rows lie in objects of its bucket: to write over one is to rewrite them.
+            _statement("LibrariesByTheirVerbs", "Deny", ["s3:PutObject"], "arn:aws:s3:::library-*/*"),
             _statement("NoLocksNoPolicies", "Deny", [*_LOCK, *_GOVERN, *_RIGHTS]),
         ],
     ),

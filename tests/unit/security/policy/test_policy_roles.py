@@ -12,7 +12,7 @@ ME = Principal(f"arn:aws:iam::{ACCOUNT}:user/me", ACCOUNT, "me", "AIDAME", "user
 RESOURCES = {
     "service": "arn:aws:s3:::*",
     "bucket": "arn:aws:s3:::library-us",
-    "object": "arn:aws:s3:::library-us/a/b",
+    "object": "arn:aws:s3:::us/a/b",
     "identity": f"arn:aws:iam::{ACCOUNT}:user/other",
 }
 
@@ -88,6 +88,8 @@ def test_what_a_duty_excludes_no_second_role_adds() -> None:
     ):
         assert not may(both, action), action
     assert may(both, "tickvault:AppendRows")
+    # Nor do they get at the rows as objects.
+    assert may(both, "s3:PutObject") and not may(both, "s3:PutObject", "arn:aws:s3:::library-us/a/b")
     officer = PolicySet({"officer": role_policy("compliance-officer"), "writer": role_policy("writer")})
     for action in ("s3:PutObject", "s3:DeleteObject", "s3:DeleteObjectVersion", "tickvault:AppendRows"):
         assert not may(officer, action)
