@@ -40,7 +40,9 @@ if TYPE_CHECKING:
     from tickvault.market.table import Table
     from tickvault.objects.blob import Blob
     from tickvault.objects.bucket import Bucket
+    from tickvault.objects.encryption.customer_key import CustomerKeyError
     from tickvault.objects.model import BucketInfo, DeleteResult, ListPage, ObjectInfo
+    from tickvault.security.identity import CredentialRefusedError
     from tickvault.vault import Vault, open, rebuild_index, restore  # noqa: A004
 
 __all__ = [
@@ -53,6 +55,8 @@ __all__ = [
     "BusyError",
     "ClosedError",
     "ConflictError",
+    "CredentialRefusedError",
+    "CustomerKeyError",
     "DeleteResult",
     "Depth",
     "DiskFullError",
@@ -93,6 +97,8 @@ _HOMES = {
     "Blob": "tickvault.objects.blob",
     "Bucket": "tickvault.objects.bucket",
     "BucketInfo": "tickvault.objects.model",
+    "CredentialRefusedError": "tickvault.security.identity",
+    "CustomerKeyError": "tickvault.objects.encryption.customer_key",
     "DeleteResult": "tickvault.objects.model",
     "Depth": "tickvault.market.book",
     "Library": "tickvault.market.library",

@@ -15,7 +15,7 @@ from tickvault.audit.auditor import Auditor
 from tickvault.engine.attribution import calling
 from tickvault.errors import AccessDeniedError
 from tickvault.objects.authority import SERVICE, Authority, bucket_arn
-from tickvault.objects.authorized import AuthorizedBucket
+from tickvault.objects.authorized import AuthorizedBucket, readable_info
 from tickvault.objects.bucket import Bucket
 from tickvault.objects.store import ObjectStore
 from tickvault.vault import Vault
@@ -40,7 +40,7 @@ class AuthorizedVault(Vault):
 
     def __repr__(self) -> str:
         """Show the path and who."""
-        return f"<Vault {self.path} as {self.authority.actor.identity}>"
+        return f"<Vault {self.path} as {self.authority.name}>"
 
     def _actor(self) -> Actor:
         return self.authority.actor
@@ -75,9 +75,9 @@ class AuthorizedVault(Vault):
             super().delete_bucket(name)
 
     def buckets(self) -> list[BucketInfo]:
-        """As `Vault.buckets`."""
+        """As `Vault.buckets`; of each bucket, the settings documents that may be read."""
         self._ask("s3:ListAllMyBuckets")
-        return super().buckets()
+        return [readable_info(info, self.authority) for info in super().buckets()]
 
     def bucket_names(self) -> dict[int, str]:
         """As `Vault.bucket_names`."""
@@ -134,7 +134,7 @@ class AuthorizedVault(Vault):
     def as_identity(self, identity: str, *, session_token: str | None = None) -> Vault:
         """Not through this handle: who holds it is who it is."""
         raise AccessDeniedError(
-            f"{self.authority.actor.identity} cannot become {identity!a:.140} through this handle; use the vault that "
+            f"{self.authority.name} cannot become {identity!a:.140} through this handle; use the vault that "
             "was opened without an identity, or temporary credentials (AssumeRole)"
         )
 
@@ -142,17 +142,26 @@ class AuthorizedVault(Vault):
     def identities(self) -> Identities:
         """Not through this handle: the command line and the owner of the process manage identities."""
         raise AccessDeniedError(
-            f"{self.authority.actor.identity} cannot manage identities through this handle; use the vault that was "
+            f"{self.authority.name} cannot manage identities through this handle; use the vault that was "
             "opened without an identity, or `tickvault iam`"
         )
 
 
 class _AuthorizedAuditor:
-    """The audit trail as an identity has it."""
+    """The audit trail as an identity has it: asking it, and nothing that changes how it is kept."""
 
     def __init__(self, auditor: Auditor, ask: Any) -> None:
         self._auditor = auditor
         self._ask = ask
+
+    def __getattr__(self, name: str) -> Any:
+        """Refuse the other verbs of the trail: its keys, its hash, a new beginning."""
+        if name.startswith("_") or not hasattr(Auditor, name):
+            raise AttributeError(f"the audit trail has no {name}")
+        raise AccessDeniedError(
+            f"audit.{name} is not to be had through the handle of an identity; use the vault that was opened without "
+            "one, or `tickvault audit`"
+        )
 
     def query(self, **options: Any) -> Iterator[AuditRecord]:
         """As `Auditor.query`."""

@@ -12,8 +12,10 @@
     │   ├── PreconditionFailedError                an If-Match or If-None-Match did not hold
     │   └── NotEmptyError                          a bucket still holds objects
     ├── InvalidInputError      (also ValueError)  mend the call
+    │   └── CustomerKeyError                       give the object's own key (objects.encryption.customer_key)
     ├── LockedError                                wait, or ask the compliance officer
     ├── AccessDeniedError                          ask for the right
+    │   └── CredentialRefusedError                 the identity itself is refused (security.identity)
     ├── BusyError                                  try again in a moment
     ├── IntegrityError                             the bytes are damaged: scrub, restore
     ├── FormatError                                another release wrote this vault

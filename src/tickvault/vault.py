@@ -256,8 +256,9 @@ class Vault:
 
     def compact(self, *, dead_ratio_min: float = 0.3, progress: Progress | None = None) -> CompactionReport:
         """Free the space of what was deleted or overwritten; what the audit trail has not read yet stays."""
+        # The trail of the store, not `audit`: bringing it up to date is part of the work, whoever has it done.
         try:
-            self.audit.catch_up()
+            self.store.auditor.catch_up()
         except TickVaultError:
             pass  # what the trail cannot be told is held back, and the report says so
         report = compact(self.store.engine, dead_ratio_min=dead_ratio_min, progress=progress)
@@ -278,10 +279,10 @@ class Vault:
         def beside(end: tuple[int, int], sequence: int, earlier: dict[str, Any]) -> dict[str, Any]:
             copy_keyring(self.path, target)
             trail, before = os.path.join(target, AUDIT_FOLDER), earlier.get(NOTED, {})
-            return {NOTED: backup_trail(self.audit.folder, trail, end, sequence, before)}
+            return {NOTED: backup_trail(self.store.auditor.folder, trail, end, sequence, before)}
 
         journals = backup_journals(self.path, target)
-        self.audit.catch_up()
+        self.store.auditor.catch_up()
         report = backup(self.store.engine, target, progress=progress, beside=beside)
         journals()
         self._note("Backup", destination=os.path.abspath(os.fspath(destination)), sequence=str(report.sequence))

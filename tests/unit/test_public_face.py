@@ -56,6 +56,8 @@ def test_every_class_of_an_error_is_caught_as_its_parent() -> None:
         (tv.VersionNotFoundError, tv.NotFoundError),
         (tv.UploadNotFoundError, tv.NotFoundError),
         (tv.DiskFullError, tv.StorageError),
+        (tv.CredentialRefusedError, tv.AccessDeniedError),
+        (tv.CustomerKeyError, tv.InvalidInputError),
     ):
         assert issubclass(child, parent)
 

@@ -6,7 +6,6 @@ Invariants: every error on purpose ends as one line on stderr; Ctrl-C ends with 
 
 from __future__ import annotations
 
-import os
 import sys
 import traceback
 from collections.abc import Sequence
@@ -64,7 +63,7 @@ class _Application(click.Group):
             return result
         except BrokenPipeError:
             # The reader has gone (`| head`): whatever is still buffered has nowhere to go.
-            _discard_stdout()
+            terminal.discard_stdout()
             raise click.exceptions.Exit(EXIT_PIPE_CLOSED) from None
 
     def main(
@@ -122,16 +121,6 @@ def _usage_sentence(error: click.UsageError) -> str:
 def _os_sentence(error: OSError) -> str:
     reason = (error.strerror or str(error)).lower()
     return f"{error.filename}: {reason}" if error.filename is not None else reason
-
-
-def _discard_stdout() -> None:
-    null = os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(null, sys.stdout.fileno())
-    except (OSError, ValueError):
-        pass  # stdout is not a file (a test captures it), so nothing is flushed into a pipe either
-    finally:
-        os.close(null)
 
 
 @click.group(cls=_Application, invoke_without_command=True, context_settings={"max_content_width": 100})

@@ -7,6 +7,7 @@ wiped when the work ends; control characters of a key never reach a terminal.
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import sys
 import time
@@ -71,6 +72,17 @@ def answer(line: str) -> None:
 def answer_json(record: Mapping[str, Any]) -> None:
     """Print one JSON object as one line on stdout."""
     click.echo(json.dumps(record, ensure_ascii=False, separators=(", ", ": ")))
+
+
+def discard_stdout() -> None:
+    """Let what is still buffered, and whatever follows, go nowhere."""
+    null = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(null, sys.stdout.fileno())
+    except (OSError, ValueError):
+        pass  # stdout is not a file (a test captures it), so nothing is flushed into a pipe either
+    finally:
+        os.close(null)
 
 
 def printable(text: str) -> str:

@@ -26,6 +26,7 @@ from tickvault.objects.entries import (
     decode_put_meta,
 )
 from tickvault.objects.lock.retention import ObjectLock, exact_time_text, time_text
+from tickvault.security.documents import CHANGE_FIELD
 
 #: Up to here an object's etag is its whole body's MD5, and its meta is read only where it has more to tell.
 _PLAIN = META.size
@@ -184,8 +185,26 @@ def _document(record: Record, name: str) -> Described:
         room, _, rest = name.partition("/")
         # ``iam/user/alice`` is a user, ``iam/service-account/feed`` a service account.
         kind = rest.partition("/")[0] if room == "iam" and "/" in rest else "document"
-        return Described(f"{verb}{kind.title().replace('-', '')}", 0, name, detail=proof)
+        noun = kind.title().replace("-", "")
+        action, told = f"{verb}{noun}", _identity_change(data) if room == "iam" else {}
+        if told:
+            action = told["change"]
+            if action.startswith("Delete"):
+                # Something of it is gone, and it stays: an action of that name tells that a document is gone.
+                action = f"Update{noun}"
+            else:
+                del told["change"]
+        return Described(action, 0, name, detail=told | proof)
     detail = proof | {"trusted": time_text(data["t"]), "wall_offset_ns": str(data["o"]), "lag_ns": str(data["l"])}
     if data["j"]:
         detail["jump_ns"] = str(data["j"])
     return Described("ClockSet" if data["j"] else "ClockMark", 0, name, detail=detail, system=True)
+
+
+def _identity_change(data: Mapping[str, object] | None) -> dict[str, str]:
+    """Return what the document of an identity says of its last change, nothing if it does not say it."""
+    said = None if data is None else data.get(CHANGE_FIELD)
+    if not isinstance(said, list | tuple) or len(said) != 2 or not isinstance(said[1], Mapping):
+        return {}
+    told = {str(name): str(text) for name, text in said[1].items() if name != "proof"}
+    return {"change": str(said[0]), **told}

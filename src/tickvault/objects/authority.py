@@ -4,7 +4,8 @@ For the Python API: `tickvault.open(path, identity=…)` and `Vault.as_identity`
 It keeps honest code honest, and the audit trail true; a process that can read the vault's files is bound by nothing in
 it (`docs/reference/identities.md`).
 
-Invariants: rights are those of now, for every question; what is refused has changed nothing and is in the audit trail.
+Invariants: rights are those of now, for every question, of the one whom it was opened for: whoever has the name later
+is another; what is refused has changed nothing and is in the audit trail.
 """
 
 from __future__ import annotations
@@ -14,11 +15,12 @@ from typing import TYPE_CHECKING
 
 from tickvault.audit.actor import Actor, process_actor
 from tickvault.audit.record import Category
-from tickvault.errors import AccessDeniedError, InvalidInputError
+from tickvault.errors import AccessDeniedError, InvalidInputError, NotFoundError
 from tickvault.objects.bucket_rules import BucketRules
 from tickvault.objects.condition_keys import Values, moment_keys
 from tickvault.objects.identities import Rights, open_identities, rights_named
 from tickvault.objects.model import BucketInfo
+from tickvault.security.identity import CredentialRefusedError, Refusal
 from tickvault.security.policy import AccessRequest
 
 if TYPE_CHECKING:
@@ -56,14 +58,35 @@ class Authority:
         self._identity = identity
         self._session_token = session_token
         self._rules = BucketRules()
+        self._bound_to: str | None = None
         rights = self.rights()
+        # An ARN is a name, and names are given again; ids are not.
+        self._bound_to = rights.principal.user_id
         own = process_actor()
         self.actor = Actor(own.door, rights.principal.arn, own.source)
         self.caller = self.actor.caller()
+        self.name = self.actor.identity or rights.principal.kind
+        """What messages call it."""
 
     def rights(self) -> Rights:
-        """Return what it may do now."""
-        return rights_named(self._identities, self._identity, self._session_token)
+        """Return what it may do now.
+
+        Raises
+        ------
+        CredentialRefusedError
+            It is disabled, has ended or is gone, whoever has its name now.
+        """
+        try:
+            rights = rights_named(self._identities, self._identity, self._session_token)
+        except NotFoundError as error:
+            raise CredentialRefusedError(Refusal.UNKNOWN, str(error.args[0])) from None
+        if self._bound_to is not None and rights.principal.user_id != self._bound_to:
+            raise CredentialRefusedError(
+                Refusal.UNKNOWN,
+                f"{self._identity}: the one whom this handle was opened for is gone, and another has the name; open "
+                "the vault again to act as that one",
+            )
+        return rights
 
     def now_s(self) -> float:
         """Return seconds since the epoch."""
@@ -79,14 +102,15 @@ class Authority:
         """
         rights = self.rights()
         rules = None if bucket is None else self._rules.of(bucket)
-        policy = None if rules is None else rules.policy
+        policy = None if rules is None else rules.block.policy_for(rights.principal, rules.policy)
         reads = rights.keys_read if rules is None else rights.keys_read | rules.keys_read
         context = moment_keys(self.now_s()) if keys is None else keys(reads, action)
         decision = rights.policies.decide(AccessRequest(rights.principal, action, resource, context), policy)
         if decision.allowed:
             return ""
         where = f" in {decision.policy}" if decision.policy else ""
-        return f"{rights.principal.arn} may not {action} on {resource}: {decision.reason.value}{where}"
+        who = rights.principal.arn or rights.principal.kind
+        return f"{who} may not {action} on {resource}: {decision.reason.value}{where}"
 
     def check(
         self,
@@ -99,7 +123,11 @@ class Authority:
         keys: KeysOf | None = None,
     ) -> None:
         """Raise `AccessDeniedError`, and have it in the audit trail, unless it may."""
-        why = self.allows(action, resource, bucket, keys)
+        refused: CredentialRefusedError | None = None
+        try:
+            why = self.allows(action, resource, bucket, keys)
+        except CredentialRefusedError as error:
+            refused, why = error, str(error)
         if not why:
             return
         self._store.auditor.record(
@@ -112,6 +140,8 @@ class Authority:
             version_id=version_id or "",
             detail={"reason": why},
         )
+        if refused is not None:
+            raise refused
         raise AccessDeniedError(f"{why}; ask for a policy that allows it (tickvault iam simulate explains)")
 
 

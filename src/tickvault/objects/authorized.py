@@ -1,7 +1,8 @@
 """A bucket in the hands of an identity: each verb asks first, and its changes are attributed to whoever asks.
 
 Invariants: every public verb of `Bucket` has a rule here (a test compares the two), and one without a rule may be used
-by nobody but the root; of a `delete_many`, what may not be deleted is refused by itself.
+by nobody but the root; of a `delete_many`, what may not be deleted is refused by itself; no `BucketInfo` that comes
+from here holds a settings document that its reader may not read.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from tickvault.engine.attribution import calling
@@ -26,7 +28,7 @@ from tickvault.objects.condition_keys import (
 )
 from tickvault.objects.encryption.setting import EncryptionRequest
 from tickvault.objects.lock.retention import ObjectLock, until_ns_of
-from tickvault.objects.model import DeleteResult
+from tickvault.objects.model import BucketInfo, DeleteResult
 from tickvault.objects.put import ObjectWriter
 from tickvault.objects.state import BucketState
 
@@ -48,6 +50,20 @@ SETTINGS = {
     "policy": "s3:PutBucketPolicy",
     "public_access_block": "s3:PutBucketPublicAccessBlock",
     "tagging": "s3:PutBucketTagging",
+}
+#: Settings document -> the action that reads it, as at the S3 door.
+READS_SETTING = {
+    "acl": "s3:GetBucketAcl",
+    "audit": "s3:GetBucketLogging",
+    "cors": "s3:GetBucketCORS",
+    "encryption": "s3:GetEncryptionConfiguration",
+    "lifecycle": "s3:GetLifecycleConfiguration",
+    "location": "s3:GetBucketLocation",
+    "object_lock": "s3:GetBucketObjectLockConfiguration",
+    "policy": "s3:GetBucketPolicy",
+    "policy_principals": "s3:GetBucketPolicy",
+    "public_access_block": "s3:GetBucketPublicAccessBlock",
+    "tagging": "s3:GetBucketTagging",
 }
 _ROOT_ONLY = "tickvault:Unlisted"
 #: Entries of a listing that one decision is good for.
@@ -143,9 +159,54 @@ ON_BUCKET: Mapping[str, Rule] = {
     "set_document": lambda asked: [SETTINGS.get(asked["name"], _ROOT_ONLY)],
 }
 #: Verbs that ask for each object themselves, below.
-BY_HAND = frozenset({"get_many", "put_many", "delete_many", "copy"})
-#: What every handle may tell.
-FREE = frozenset({"info"})
+BY_HAND = frozenset({"get_many", "put_many", "delete_many", "copy", "info"})
+
+
+class ReadableDocuments(dict[str, Any]):
+    """The settings documents that somebody may read; to ask for another is refused, whether it is there or not."""
+
+    def __init__(self, given: Iterable[tuple[str, Any]] = (), refuse: Callable[[str], None] | None = None) -> None:
+        super().__init__(given)
+        self._refuse = refuse
+
+    def __missing__(self, name: str) -> Any:
+        """Refuse a document that may not be read."""
+        if self._refuse is not None and isinstance(name, str):
+            self._refuse(name)
+        raise KeyError(name)
+
+    def __contains__(self, name: object) -> bool:
+        """Whether it is there, for whoever may read it."""
+        try:
+            self[name]  # type: ignore[index]
+        except KeyError:
+            return False
+        return True
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """Return a document, for whoever may read it."""
+        try:
+            return self[name]
+        except KeyError:
+            return default
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """A copy is of what could be read, and asks nobody."""
+        return dict, (dict(self),)
+
+
+def readable_info(info: BucketInfo, authority: Authority) -> BucketInfo:
+    """Return what somebody may know of a bucket who may know that there is one."""
+
+    def may(name: str) -> bool:
+        action = READS_SETTING.get(name, _ROOT_ONLY)
+        return not authority.allows(action, bucket_arn(info.name), info)
+
+    def refuse(name: str) -> None:
+        authority.check(READS_SETTING.get(name, _ROOT_ONLY), bucket_arn(info.name), bucket=info)
+
+    readable = [(name, document) for name, document in info.documents.items() if may(name)]
+    return replace(info, documents=ReadableDocuments(readable, refuse))
 
 
 class AuthorizedBucket(Bucket):
@@ -155,6 +216,12 @@ class AuthorizedBucket(Bucket):
         super().__init__(store, state)
         self.authority = authority
         self.actor = authority.actor
+
+    @property
+    def info(self) -> BucketInfo:
+        """As `Bucket.info`, with the settings documents that may be read."""
+        self.ask(["s3:ListBucket"], None, {})
+        return readable_info(self.state.current(self.store), self.authority)
 
     def ask(self, actions: Iterable[str], key: str | None, asked: Arguments) -> None:
         """Raise unless every action is allowed on an object, or on the bucket for `key` None."""
@@ -303,6 +370,8 @@ def _asking(name: str, rule: Rule, *, on_object: bool) -> Callable[..., Any]:
         # What goes on after this is asked about again: rights are those of now.
         if isinstance(found, ObjectWriter):
             found.may_commit = ask
+        elif isinstance(found, BucketInfo):
+            return readable_info(found, self.authority)
         elif isinstance(found, Iterator):
             return _asking_on(found, ask)
         return found

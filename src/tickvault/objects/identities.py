@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tickvault.errors import InvalidInputError, NotFoundError
+from tickvault.errors import BusyError, InvalidInputError, NotFoundError
 from tickvault.security.credentials import Credentials
 from tickvault.security.identity import (
     Credential,
@@ -31,9 +31,8 @@ from tickvault.security.identity import (
     effective,
     names,
 )
-from tickvault.security.identity import Principal as IdentityPrincipal
 from tickvault.security.identity.names import ACCESS_KEY_ID_LENGTH
-from tickvault.security.identity.reading import Reading
+from tickvault.security.identity.reading import Reading, unchanged
 from tickvault.security.policy import (
     ANONYMOUS,
     ROLES,
@@ -51,6 +50,7 @@ if TYPE_CHECKING:
 
 #: Compiled sets of policies kept, at most; equal policies share one.
 _COMPILED_MAX = 1024
+_READ_TRIES_MAX = 32
 _KINDS: dict[str, PolicyKind] = {"identity": "identity", "session": "session", "trust": "trust"}
 
 
@@ -172,21 +172,38 @@ def rights_by_arn(identities: Identities, arn: str) -> Rights:
     ------
     NotFoundError
         There is no such identity.
+    CredentialRefusedError
+        It, or the user of a service account, is disabled.
     """
     if arn == "anonymous":
         return ANONYMOUS_RIGHTS
     if arn == names.ROOT_ARN:
         return Rights(Principal(arn, names.ACCOUNT_ID, "", names.ACCOUNT_ID, "root"), PolicySet(), is_root=True)
-    reading = Reading(identities.documents)
+    documents = identities.documents
+    for _ in range(_READ_TRIES_MAX):
+        revision, reading = documents.revision(), Reading(documents)
+        try:
+            found = rights_of(_stand_in(identities, reading, arn))
+        except (NotFoundError, CredentialRefusedError):
+            if documents.revision() == revision or unchanged(documents, reading.dependencies()):
+                raise
+            continue
+        if documents.revision() == revision or unchanged(documents, reading.dependencies()):
+            return found
+    raise BusyError(f"{arn[:140]!a}: what it may do keeps changing; try again")
+
+
+def _stand_in(identities: Identities, reading: Reading, arn: str) -> Credential:
+    """Return what a credential of an identity would say, but for the key."""
     kind, _, name = arn.rpartition(":")[2].partition("/")
     if kind == "assumed-role":
         name, _, session = name.partition("/")
     else:
         session = "simulated"
-    who = IdentityPrincipal(arn, names.ACCOUNT_ID, "", "", "user", {}, ())
-    texts = PolicyTexts()
     account = owner_id = ""
     if arn == names.arn("user", name) and (user := reading.user(name)) is not None:
+        if user.disabled:
+            raise CredentialRefusedError(Refusal.DISABLED, f"user {name} is disabled")
         who = effective.principal_of_user(user)
         texts = effective.policies_of_user(identities, reading, user, ())
     elif arn in (names.arn("role", name), names.assumed_role_arn(name, session)) and (role := reading.role(name)):
@@ -196,6 +213,9 @@ def rights_by_arn(identities: Identities, arn: str) -> Rights:
         user = reading.user(found.parent)
         if user is None or user.id != found.parent_id:
             raise NotFoundError(f"service account {name}: its user {found.parent} is gone")
+        if found.disabled or user.disabled:
+            whose = "it" if found.disabled else f"its user {user.name}"
+            raise CredentialRefusedError(Refusal.DISABLED, f"service account {name}: {whose} is disabled")
         narrowing = [] if found.policy is None else [NamedPolicy(f"service-account/{name}", found.policy)]
         who = effective.principal_of_user(user)._replace(kind="service-account")
         texts = effective.policies_of_user(identities, reading, user, narrowing)
@@ -205,10 +225,7 @@ def rights_by_arn(identities: Identities, arn: str) -> Rights:
             f"{arn[:140]!a}: there is no such identity; write arn:aws:iam::{names.ACCOUNT_ID}:user/NAME, …:role/NAME, "
             "…:service-account/NAME, …:root, or anonymous"
         )
-    stand_in = Credential(
-        "", Secret(""), who, texts, None, service_account=account, identity_arn=arn, owner_id=owner_id
-    )
-    return rights_of(stand_in)
+    return Credential("", Secret(""), who, texts, None, service_account=account, identity_arn=arn, owner_id=owner_id)
 
 
 def _compile(texts: PolicyTexts, *, is_account: bool) -> tuple[PolicySet, dict[str, Policy], frozenset[str]]:

@@ -15,6 +15,8 @@ from typing import Any, NamedTuple, Protocol
 
 #: Largest document, bytes as stored.
 DOCUMENT_SIZE_MAX = 256 * 1024
+#: Field of an identity's document: what was changed last, as the audit trail tells it (`identity.changes`).
+CHANGE_FIELD = "change"
 
 
 class Document(NamedTuple):

@@ -238,6 +238,20 @@ def test_simulations(iam: Type, folder: Path) -> None:
         assert iam("simulate", "--identity", identity, "--action", action, status=status).stdout == ""
 
 
+def test_who_is_disabled_may_nothing(iam: Type) -> None:
+    # It once was answered from the policies of the disabled user, whom every door refuses.
+    iam("service-account", "create", "nightly", "--user", "alice")
+    key = iam("key", "create", "--user", "alice", "--json").json["access_key"]
+    iam("user", "disable", "alice")
+    for identity in (ALICE, "arn:aws:iam::000000000000:service-account/nightly", key):
+        found = simulated(iam, identity, "s3:GetObject", "--resource", "raw/a")
+        assert not found["allowed"] and found["reason"].startswith("disabled: ")
+    text = iam("simulate", "--identity", ALICE, "--action", "s3:GetObject", "--resource", "raw/a", status=7).stdout
+    assert text.splitlines()[1] == "DENIED: disabled: user alice is disabled"
+    iam("user", "enable", "alice")
+    assert simulated(iam, ALICE, "s3:GetObject", "--resource", "raw/a")["allowed"]
+
+
 def test_a_boundary(iam: Type) -> None:
     iam("attach", "administrator", "--user", "alice")
     assert simulated(iam, ALICE, "s3:PutObject", "--resource", "raw/a")["allowed"]
@@ -283,3 +297,59 @@ def test_a_lost_sealing_key(iam: Type, folder: Path) -> None:
     assert not iam("key", "list", "--user", "alice", "--json").json_lines[1]["unreadable"], new
     iam("key", "delete", key)
     assert "nothing to do" in iam("reset-sealing-key", "--yes", status=5).stderr
+
+
+def test_a_secret_that_cannot_be_printed_is_told_with_its_key(iam: Type, start: Any) -> None:
+    # "no space left on device" once was all that was said, of a key that was made and whose secret nobody has.
+    with open("/dev/full", "wb") as full:
+        running = start("iam", "key", "create", "--user", "alice", stdout=full)
+        told = running.stderr.read().decode()
+        assert running.wait() == 11
+    (key,) = (each["access_key"] for each in iam("key", "list", "--user", "alice", "--json").json_lines)
+    assert f"tickvault iam key delete {key}" in told and "no space left on device" in told
+    assert "Traceback" not in told and "Exception" not in told
+    iam("key", "delete", key)
+
+
+def test_messages_name_what_is_typed(iam: Type) -> None:
+    assert "tickvault iam policy list" in iam("attach", "nopolicy", "--user", "alice", status=3).stderr
+    assert "tickvault iam service-account list" in iam("service-account", "show", "nobody", status=3).stderr
+    for command in (("attach", "reader"), ("detach", "reader"), ("attach", "reader", "--user", "a", "--role", "b")):
+        told = iam(*command, status=2).stderr
+        assert "--user NAME, --group NAME or --role NAME" in told
+    assert "--user NAME or --role NAME" in iam("boundary", "reader", status=2).stderr
+    assert "--service-account NAME" in iam("revoke-sessions", status=2).stderr
+    assert "delete with --force" in iam("user", "delete", "alice", status=5).stderr
+
+
+def test_policies_are_shown_to_be_read(iam: Type, folder: Path) -> None:
+    (folder / "trust.json").write_text(TRUST)
+    (folder / "own.json").write_text(OWN)
+    iam("role", "create", "loader", "--trust", "trust.json")
+    iam("attach", "reader", "--role", "loader")
+    assert "delete with --force" in iam("role", "delete", "loader", status=5).stderr
+    iam("service-account", "create", "nightly", "--user", "alice", "--policy", "own.json")
+    for command, label, text in (
+        (("role", "show", "loader"), "trust policy:", TRUST),
+        (("service-account", "show", "nightly"), "policy:", OWN),
+    ):
+        shown = iam(*command).stdout
+        assert f"{label}\n{json.dumps(json.loads(text), indent=2)}\n" in shown
+        assert text in iam(*command, "--json").json.values()
+    (folder / "none.json").write_text(OWN.replace('"Resource"', '"Condition": null, "Resource"'))
+    assert "was null" in iam("policy", "create", "none", "none.json", status=2).stderr
+
+
+def test_all_keys_of_the_vault(iam: Type, folder: Path) -> None:
+    iam("service-account", "create", "nightly", "--user", "alice")
+    of_alice = iam("key", "create", "--user", "alice", "--json").json["access_key"]
+    of_nightly = iam("key", "create", "--service-account", "nightly", "--json").json["access_key"]
+    iam("key", "rotate", of_alice)
+    lines = iam("key", "list").stdout.splitlines()
+    assert len(lines) == 3
+    old, _, program = lines
+    assert old.startswith(f"{of_alice}  user alice  expired 2")
+    assert program == f"{of_nightly}  service account nightly  active  never used"
+    assert [each["owner"] for each in iam("key", "list", "--json").json_lines] == ["alice", "alice", "nightly"]
+    assert iam("key", "list", "--user", "alice").stdout.startswith(f"{of_alice}  expired 2")
+    assert iam("key", "list", "--user", "alice", "--service-account", "nightly", status=2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 import json
 
@@ -13,7 +14,7 @@ from tickvault.authorized import AuthorizedVault
 from tickvault.market.authorized import FREE as LIBRARY_FREE
 from tickvault.market.authorized import RULES
 from tickvault.market.library import Library
-from tickvault.objects.authorized import BY_HAND, FREE, ON_BUCKET, ON_OBJECT
+from tickvault.objects.authorized import BY_HAND, ON_BUCKET, ON_OBJECT, READS_SETTING, SETTINGS
 from tickvault.objects.bucket import Bucket
 from tickvault.vault import Vault
 
@@ -44,9 +45,8 @@ def allow(*actions: str, on: str, **condition) -> dict:
 
 def test_every_verb_has_its_rule():
     verbs = {name for name, found in inspect.getmembers(Bucket) if not name.startswith("_") and callable(found)}
-    assert verbs == set(ON_OBJECT) | set(ON_BUCKET) | BY_HAND
     properties = {name for name, found in inspect.getmembers(Bucket) if isinstance(found, property)}
-    assert properties == FREE
+    assert verbs | properties == set(ON_OBJECT) | set(ON_BUCKET) | BY_HAND
     shown = {name for name in dir(Library) if not name.startswith("_")}
     assert shown - set(RULES) <= LIBRARY_FREE
     for name, found in inspect.getmembers(Vault):
@@ -80,6 +80,7 @@ def test_what_is_allowed_and_nothing_else(vault):
             lambda: desk.copy("theirs/b", "ours/stolen"),
             lambda: desk.copy("ours/a", "theirs/b"),
             lambda: list(desk.list("")),
+            lambda: desk.info,
             lambda: desk.set_versioning("suspended"),
             lambda: desk.set_document("policy", "{}"),
             lambda: desk.set_document("something", {}),
@@ -142,6 +143,118 @@ def test_rights_are_those_of_now(vault):
         vault.as_identity(key)
     with pytest.raises((tv.AccessDeniedError, tv.NotFoundError)):
         vault.as_identity("arn:aws:iam::000000000000:user/nobody")
+
+
+_ARN = "arn:aws:iam::000000000000:"
+
+
+def _may_read(handle) -> bool:
+    try:
+        return bytes(handle["desk"].get("ours/a")) == b"ours"
+    except tv.CredentialRefusedError:
+        return False
+
+
+def test_a_buckets_settings_are_for_who_may_read_them(vault):
+    # Who had no policy at all once read the bucket's policy, its tags and its key from `info`.
+    policy = json.dumps(
+        {"Version": "2012-10-17", "Statement": [{**allow("s3:GetObject", on="desk/x"), "Principal": "*"}]}
+    )
+    for name, value in (("policy", policy), ("tagging", {"desk": "secret"}), ("acl", "private"), ("own", {"a": 1})):
+        vault["desk"].set_document(name, value)
+    stranger = user(vault, "stranger")
+    lister = user(vault, "lister", allow("s3:ListBucket", "s3:GetBucketTagging", on="desk"))
+    setter = user(vault, "setter", allow("s3:PutBucketVersioning", on="desk"))
+    reader = user(vault, "reader", roles=("reader",))
+    administrator = user(vault, "op", roles=("administrator",))
+    with vault.as_identity(stranger) as theirs, pytest.raises(tv.AccessDeniedError, match="s3:ListBucket"):
+        theirs["desk"].info  # noqa: B018
+    with vault.as_identity(lister) as theirs:
+        info = theirs["desk"].info
+        assert (info.name, info.versioning, dict(info.documents)) == (
+            "desk",
+            "enabled",
+            {"tagging": {"desk": "secret"}},
+        )
+        assert info.documents["tagging"] == copy.deepcopy(info).documents["tagging"]
+        assert json.loads(json.dumps(info.documents)) == {"tagging": {"desk": "secret"}}
+        for refused in (
+            lambda: info.documents["policy"],
+            lambda: info.documents.get("acl"),
+            lambda: "cors" in info.documents,
+            lambda: info.documents.get("own"),
+            lambda: info.encryption,
+            lambda: info.object_lock,
+        ):
+            with pytest.raises(tv.AccessDeniedError):
+                refused()
+    with vault.as_identity(setter) as theirs:
+        assert not theirs["desk"].set_versioning("enabled").documents
+    with vault.as_identity(reader) as theirs:
+        assert [(info.name, len(info.documents)) for info in theirs.buckets()] == [("desk", 0)]
+    with vault.as_identity(administrator) as theirs:
+        info = theirs["desk"].info
+        assert info == vault["desk"].info
+        assert info.documents.get("cors") is None and "cors" not in info.documents
+        assert info.encryption is None
+        with pytest.raises(KeyError):
+            info.documents["cors"]
+    # Every document that may be set may be read by a right of its own.
+    assert set(SETTINGS) < set(READS_SETTING)
+
+
+def test_a_handle_by_arn_stops_with_whom_it_was_opened_for(vault):
+    # Handles by access key stopped; those by ARN once went on for the disabled user and her service account.
+    identities = vault.identities
+    user(vault, "ann", roles=("reader",))
+    identities.create_service_account("nightly", parent="ann")
+    arns = [_ARN + "user/ann", _ARN + "service-account/nightly"]
+    handles = [vault.as_identity(arn) for arn in arns]
+    assert all(map(_may_read, handles))
+    identities.set_user_disabled("ann", True)
+    assert not any(map(_may_read, handles))
+    for arn in arns:
+        with pytest.raises(tv.CredentialRefusedError, match="ann is disabled"):
+            vault.as_identity(arn)
+    identities.set_user_disabled("ann", False)
+    assert all(map(_may_read, handles))
+    identities.set_service_account_disabled("nightly", True)
+    assert list(map(_may_read, handles)) == [True, False]
+    identities.set_service_account_disabled("nightly", False)
+    identities.delete_user("ann", force=True)
+    assert not any(map(_may_read, handles))
+    refused = list(vault.audit.query(category=Category.REFUSAL, identity=arns[0]))
+    assert "ann is disabled" in refused[0].detail["reason"]
+    for handle in handles:
+        handle.close()
+
+
+def test_a_handle_by_arn_is_nobody_made_later_under_the_name(vault):
+    identities = vault.identities
+    user(vault, "ann", roles=("reader",))
+    identities.create_service_account("nightly", parent="ann")
+    trust = {"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"AWS": _ARN + "user/bob"}}
+    text = json.dumps({"Version": "2012-10-17", "Statement": [trust]})
+    user(vault, "bob")
+    identities.create_role("loader", text)
+    identities.attach_policy("reader", role="loader")
+    arns = [_ARN + "user/ann", _ARN + "service-account/nightly", _ARN + "role/loader"]
+    handles = [vault.as_identity(arn) for arn in arns]
+    assert all(map(_may_read, handles))
+    identities.delete_user("ann", force=True)
+    user(vault, "ann", roles=("administrator",))
+    identities.create_service_account("nightly", parent="ann")
+    identities.delete_role("loader", force=True)
+    identities.create_role("loader", text)
+    identities.attach_policy("administrator", role="loader")
+    for handle in handles:
+        assert not _may_read(handle)
+        with pytest.raises(tv.CredentialRefusedError, match="another has the name"):
+            handle.buckets()
+        handle.close()
+    for arn in arns:
+        with vault.as_identity(arn) as again:
+            assert _may_read(again)
 
 
 def test_a_bucket_policy_denies_also_here(vault):
@@ -220,6 +333,37 @@ def test_a_library_in_the_hands_of_a_trader(tmp_path):
                 theirs.library("new")
 
 
+def test_a_second_policy_lets_no_trader_rewrite_or_remove_rows(tmp_path):
+    # A trader who is a writer too once deleted market data for good: the Deny named S3's verbs, not the library's.
+    pl = pytest.importorskip("polars")
+    with tv.open(tmp_path / "data") as vault:
+        frame = pl.DataFrame({"ts_event": [1, 2, 3], "price": [1.0, 2.0, 3.0], "size": [1, 1, 1]})
+        vault.library("ticks").write("ES", "trades", frame)
+        vault.library("ticks").snapshot("friday")
+        tom = user(vault, "tom", roles=("trader", "writer", "administrator"))
+        with vault.as_identity(tom) as toms:
+            ticks = toms.library("ticks")
+            for refused in (
+                lambda: ticks.delete("ES", "trades"),
+                lambda: ticks.prune(),
+                lambda: ticks.write("ES", "trades", frame),
+                lambda: ticks.update("ES", "trades", frame, 1, 3),
+                lambda: ticks.compact(),
+                lambda: ticks.delete_snapshot("friday"),
+                lambda: ticks.restore("ES", "trades", 1),
+                lambda: toms["library-ticks"].delete("library"),
+                lambda: toms["library-ticks"].put("library", b"other"),
+                lambda: toms["library-ticks"].copy("library", "other"),
+                lambda: toms.delete_bucket("library-ticks"),
+                lambda: toms.compact(),
+            ):
+                with pytest.raises(tv.AccessDeniedError, match="trader"):
+                    refused()
+            ticks.append("ES", "trades", frame.with_columns(ts_event=pl.Series([4, 5, 6])))
+            assert len(ticks.read("ES", "trades")) == 6
+            assert ticks.snapshots()
+
+
 def test_opened_as_somebody(tmp_path):
     with tv.open(tmp_path / "data") as vault:
         vault.create_bucket("desk").put("a", b"x")
@@ -293,3 +437,22 @@ def test_a_role_is_opened_by_its_temporary_credentials(vault, tmp_path):
         assert bytes(opened["desk"].get("ours/a")) == b"ours"
     with pytest.raises(tv.AccessDeniedError):
         tv.open(tmp_path / "data", identity=session.access_key_id)
+
+
+def test_a_public_policy_that_is_restricted_lets_no_anonymous_in(vault):
+    # As at the S3 door: RestrictPublicBuckets is on where the settings say nothing.
+    statement = {**allow("s3:GetObject", on="desk/*"), "Principal": "*"}
+    vault["desk"].set_document("policy", json.dumps({"Version": "2012-10-17", "Statement": [statement]}))
+    with vault.as_identity("anonymous") as theirs:
+        with pytest.raises(tv.AccessDeniedError):
+            theirs["desk"].get("ours/a")
+        vault["desk"].set_document("public_access_block", {})
+        assert bytes(theirs["desk"].get("ours/a")) == b"ours"
+
+
+def test_who_has_no_name_is_called_anonymous(vault):
+    with vault.as_identity("anonymous") as theirs:
+        assert repr(theirs).endswith("as anonymous>")
+        for refused in (theirs.buckets, lambda: theirs.as_identity("x"), lambda: theirs["desk"].get("ours/a")):
+            with pytest.raises(tv.AccessDeniedError, match=r"^anonymous "):
+                refused()

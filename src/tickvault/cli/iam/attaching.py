@@ -8,7 +8,7 @@ from __future__ import annotations
 import click
 
 from tickvault.cli import terminal
-from tickvault.cli.iam.options import holder_options, role_option, user_option
+from tickvault.cli.iam.options import holder_options, one_of, role_option, user_option
 from tickvault.cli.options import json_option, open_vault, vault_option
 from tickvault.errors import InvalidInputError
 
@@ -28,6 +28,7 @@ def attach(policy: str, user: str | None, group: str | None, role: str | None, v
       tickvault iam attach reader --user alice
       tickvault iam attach own-folder --group quants
     """
+    one_of("who gets the policy", user=user, group=group, role=role)
     with open_vault(vault_dir) as vault:
         vault.identities.attach_policy(policy, user=user, group=group, role=role)
     _say(policy, user, group, role, as_json, attached=True)
@@ -45,6 +46,7 @@ def detach(policy: str, user: str | None, group: str | None, role: str | None, v
     Examples:
       tickvault iam detach reader --user alice
     """
+    one_of("who loses the policy", user=user, group=group, role=role)
     with open_vault(vault_dir) as vault:
         vault.identities.detach_policy(policy, user=user, group=group, role=role)
     _say(policy, user, group, role, as_json, attached=False)
@@ -71,6 +73,7 @@ def boundary(
     """
     if (policy is None) != is_none:
         raise InvalidInputError("boundary: name a policy, or give --none to take the boundary away")
+    one_of("who is bounded", user=user, role=role)
     with open_vault(vault_dir) as vault:
         vault.identities.set_boundary(policy, user=user, role=role)
     holder = f"user {user}" if user is not None else f"role {role}"

@@ -5,6 +5,9 @@ Invariants: a secret is shown once, or written into one new file; nothing here c
 
 from __future__ import annotations
 
+import time
+from typing import TYPE_CHECKING
+
 import click
 
 from tickvault.cli import terminal
@@ -20,6 +23,9 @@ from tickvault.cli.iam.options import (
 from tickvault.cli.iam.records import key_record, show, show_list
 from tickvault.cli.iam.secret import file_for_secret, hand_out
 from tickvault.cli.options import help_without_command, json_option, open_vault, vault_option
+
+if TYPE_CHECKING:
+    from tickvault.security.identity import AccessKey
 
 
 @click.group(invoke_without_command=True)
@@ -104,26 +110,40 @@ def rotate(
 def list_(user: str | None, account: str | None, vault_dir: str, as_json: bool) -> None:
     """List access keys.
 
-    List the access keys of a user or a service account, with when each was last used. One is unreadable if its secret
-    cannot be opened: security/sealing.key is missing or another one, and nobody can sign with the key.
+    List the access keys of a user or a service account, or all of the vault, with when each was last used. One is
+    unreadable if its secret cannot be opened: security/sealing.key is missing or another one, and nobody can sign with
+    the key.
 
     \b
     Examples:
+      tickvault iam key list
       tickvault iam key list --user alice
     """
-    one_owner(user, account)
     with open_vault(vault_dir) as vault:
-        found = vault.identities.list_access_keys(user, service_account=account)
-        unreadable = vault.identities.unreadable_access_keys(user, service_account=account)
+        identities = vault.identities
+        owners: list[tuple[str | None, str | None]] = [(user, account)]
+        if user is None and account is None:
+            owners = [(each.name, None) for each in identities.list_users() if each.access_keys]
+            owners += [(None, each.name) for each in identities.list_service_accounts() if each.access_keys]
+        else:
+            one_owner(user, account)
+        found: list[AccessKey] = []
+        unreadable: dict[str, str] = {}
+        for of_user, of_account in owners:
+            found += identities.list_access_keys(of_user, service_account=of_account)
+            unreadable |= identities.unreadable_access_keys(of_user, service_account=of_account)
     lines = []
+    now_ns = time.time_ns()
     for each in found:
         used = "never used" if each.last_used_ns is None else f"used {terminal.format_time(each.last_used_ns)}"
         state = "disabled" if each.disabled else "active"
         if each.expires_ns is not None and not each.disabled:
-            state = f"until {terminal.format_time(each.expires_ns)}"
+            ended = each.expires_ns <= now_ns
+            state = f"{'expired' if ended else 'until'} {terminal.format_time(each.expires_ns)}"
         if each.id in unreadable:
             state = "disabled, unreadable" if each.disabled else "unreadable"
-        lines.append(f"{each.id}  {state}  {used}  {each.description}".rstrip())
+        owner = "" if user or account else f"{each.owner_kind.replace('-', ' ')} {each.owner}  "
+        lines.append(f"{each.id}  {owner}{state}  {used}  {each.description}".rstrip())
     records = ({**key_record(each), "unreadable": each.id in unreadable} for each in found)
     show_list(records, lines, as_json=as_json)
     if unreadable:

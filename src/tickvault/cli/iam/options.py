@@ -7,12 +7,14 @@ Invariants: an option has one name and one help text in every command; who is me
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import click
 
 from tickvault.cli.options import F
 from tickvault.cli.retention import parse_until
-from tickvault.errors import InvalidInputError
+from tickvault.errors import ConflictError, InvalidInputError
 
 user_option = click.option("--user", metavar="NAME", help="The user.")
 group_option = click.option("--group", metavar="NAME", help="The group.")
@@ -35,6 +37,22 @@ def holder_options(command: F) -> F:
     return user_option(group_option(role_option(command)))
 
 
+def one_of(what: str, **named: str | None) -> None:
+    """Refuse a command that names none or several of those that it takes one of, by the names of their options."""
+    if sum(name is not None for name in named.values()) != 1:
+        options = [f"--{option.replace('_', '-')} NAME" for option in named]
+        raise InvalidInputError(f"name {what}: {', '.join(options[:-1])} or {options[-1]}, one of them")
+
+
+@contextmanager
+def named_force() -> Iterator[None]:
+    """Have what the vault refuses without force say how that is written on a command line."""
+    try:
+        yield
+    except ConflictError as error:
+        raise ConflictError(str(error).replace("force=True", "--force")) from None
+
+
 def parse_expires(text: str | None) -> int | None:
     """Return the end of a key, nanoseconds since the epoch."""
     if text is None:
@@ -47,5 +65,4 @@ def parse_expires(text: str | None) -> int | None:
 
 def one_owner(user: str | None, account: str | None) -> None:
     """Refuse a command that names neither or both of a user and a service account."""
-    if (user is None) == (account is None):
-        raise InvalidInputError("name the owner of the key: --user NAME or --service-account NAME, one of them")
+    one_of("the owner of the key", user=user, service_account=account)

@@ -5,13 +5,11 @@ Invariants: decides nothing: `security.policy` says what is wrong in a text, and
 
 from __future__ import annotations
 
-import json
-
 import click
 
 from tickvault.cli import terminal
 from tickvault.cli.iam.options import description_option
-from tickvault.cli.iam.records import policy_record, read_policy, show, show_list
+from tickvault.cli.iam.records import policy_record, pretty_policy, read_policy, show, show_list
 from tickvault.cli.options import help_without_command, json_option, open_vault, vault_option
 
 
@@ -106,7 +104,7 @@ def show_(name: str, vault_dir: str, as_json: bool) -> None:
     if as_json:
         terminal.answer_json({**policy_record(found, text=True), "holders": holders})
         return
-    terminal.answer(json.dumps(json.loads(found.text), indent=2))
+    terminal.answer(pretty_policy(found.text))
     terminal.say(f"held by {', '.join(holders)}" if holders else "nobody has it")
 
 

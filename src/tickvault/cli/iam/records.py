@@ -5,6 +5,7 @@ Invariants: no record holds a secret, sealed or not; the names of fields are tho
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
 #: Largest policy file that is read; what a policy may have is less.
 FILE_SIZE_MAX = 64 * 1024
+_POLICY_TEXTS = ("trust_policy", "policy")
 
 
 def key_record(key: AccessKey) -> dict[str, Any]:
@@ -113,9 +115,17 @@ def show(record: Mapping[str, Any], *, as_json: bool) -> None:
         terminal.answer_json(record)
         return
     for name, value in record.items():
-        if value not in (None, "", [], {}):
-            label = name.removesuffix("_ns").replace("_", " ")
+        label = name.removesuffix("_ns").replace("_", " ")
+        if name in _POLICY_TEXTS and value:
+            terminal.answer(f"{label}:")
+            terminal.answer(pretty_policy(value))
+        elif value not in (None, "", [], {}):
             terminal.answer(f"{label:<16}  {terminal.printable(_said(name, value))}")
+
+
+def pretty_policy(text: str) -> str:
+    """Return the text of a policy as it is read best."""
+    return json.dumps(json.loads(text), indent=2)
 
 
 def _said(name: str, value: Any) -> str:

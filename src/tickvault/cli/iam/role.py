@@ -8,7 +8,7 @@ from __future__ import annotations
 import click
 
 from tickvault.cli import terminal
-from tickvault.cli.iam.options import description_option, tag_option
+from tickvault.cli.iam.options import description_option, named_force, tag_option
 from tickvault.cli.iam.records import read_policy, role_record, show, show_list
 from tickvault.cli.options import help_without_command, json_option, open_vault, parse_pairs, vault_option
 
@@ -133,7 +133,7 @@ def delete(name: str, force: bool, vault_dir: str, as_json: bool) -> None:
     Examples:
       tickvault iam role delete loader
     """
-    with open_vault(vault_dir) as vault:
+    with open_vault(vault_dir) as vault, named_force():
         vault.identities.delete_role(name, force=force)
     if as_json:
         terminal.answer_json({"role": name, "deleted": True})

@@ -9,7 +9,7 @@ from __future__ import annotations
 import click
 
 from tickvault.cli import terminal
-from tickvault.cli.iam.options import account_option, role_option, secret_file_option, user_option
+from tickvault.cli.iam.options import account_option, one_of, role_option, secret_file_option, user_option
 from tickvault.cli.iam.records import read_policy
 from tickvault.cli.iam.secret import file_for_secret, hand_out
 from tickvault.cli.options import json_option, open_vault, vault_option
@@ -94,6 +94,7 @@ def revoke_sessions(user: str | None, role: str | None, account: str | None, vau
       tickvault iam revoke-sessions --role loader
       tickvault iam revoke-sessions --user alice
     """
+    one_of("whose sessions end", user=user, role=role, service_account=account)
     with open_vault(vault_dir) as vault:
         before_ns = vault.identities.revoke_sessions(role=role, user=user, service_account=account)
     if as_json:

@@ -7,7 +7,7 @@ done and nobody is asked.
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
@@ -17,11 +17,14 @@ from tickvault.errors import EXIT_CODES, AccessDeniedError, BucketNotFoundError,
 
 if TYPE_CHECKING:
     from tickvault.objects.identities import Rights
+    from tickvault.security.identity import CredentialRefusedError
     from tickvault.security.policy import Explanation, Policy
     from tickvault.vault import Vault
 
 _ARN = "arn:aws:s3:::"
 _ROLE = ":role/"
+#: Refusals of somebody who is there: the answer to the question, not a fault in it.
+_ANSWERS = ("disabled", "expired", "revoked")
 
 
 @click.command()
@@ -42,16 +45,23 @@ def simulate(
 
     Policies of the identity, its boundary and the policy of the bucket are weighed as a server does. A condition sees
     the time, the identity, and what --context gives. Ends with exit status 0 if it is allowed, and 7, that of a missing
-    right, if not.
+    right, if not; nothing is allowed to who is disabled.
 
     \b
     Examples:
       tickvault iam simulate --identity arn:aws:iam::000000000000:user/alice --action s3:GetObject --resource raw/ES/1
       tickvault iam simulate --identity anonymous --action s3:ListBucket --resource raw --context s3:prefix=ES/
     """
+    from tickvault.security.identity import CredentialRefusedError
+
     given = parse_pairs(pairs, "--context")
     with open_vault(vault_dir) as vault:
-        found = _explained(vault, identity, action, resource, given)
+        try:
+            found = _explained(vault, identity, action, resource, given)
+        except CredentialRefusedError as error:
+            if error.refusal.value not in _ANSWERS:
+                raise
+            _refused(error, identity, action, resource, as_json=as_json)
     if as_json:
         terminal.answer_json(_record(found))
     else:
@@ -61,16 +71,38 @@ def simulate(
         raise click.exceptions.Exit(EXIT_CODES[AccessDeniedError])
 
 
+def _refused(error: CredentialRefusedError, identity: str, action: str, resource: str, *, as_json: bool) -> NoReturn:
+    """Answer that nothing is allowed to somebody, whatever their policies say."""
+    reason = f"{error.refusal.value}: {error}"
+    arn = _resource_arn(resource)
+    if as_json:
+        nothing = {"policy": "", "statement": "", "findings": []}
+        asked = {"identity": identity, "action": action, "resource": arn}
+        terminal.answer_json({**asked, "allowed": False, "reason": reason, **nothing})
+    else:
+        terminal.answer(terminal.printable(f"{identity} asks {action} on {arn}"))
+        terminal.answer(terminal.printable(f"DENIED: {reason}"))
+    raise click.exceptions.Exit(EXIT_CODES[AccessDeniedError])
+
+
+def _resource_arn(resource: str) -> str:
+    from tickvault.security.policy import SERVICE_RESOURCE
+
+    if resource == "*":
+        return SERVICE_RESOURCE
+    return resource if resource.startswith("arn:") else f"{_ARN}{resource}"
+
+
 def _explained(vault: Vault, identity: str, action: str, resource: str, given: dict[str, str]) -> Explanation:
     from tickvault.objects.condition_keys import moment_keys
     from tickvault.objects.identities import trust_of
-    from tickvault.security.policy import SERVICE_RESOURCE, AccessRequest, explain, find_action
+    from tickvault.security.policy import AccessRequest, explain, find_action
 
     known = find_action(action)
     if known is None:
         raise InvalidInputError(f"--action {action}: there is no such action; docs/reference/policies.md has them")
     rights = _rights(vault, identity)
-    arn = SERVICE_RESOURCE if resource == "*" else resource if resource.startswith("arn:") else f"{_ARN}{resource}"
+    arn = _resource_arn(resource)
     lowered = {key.lower() for key in given}
     moment = {key: value for key, value in moment_keys(time.time()).items() if key.lower() not in lowered}
     request = AccessRequest(rights.principal, known.name, arn, {**moment, **given})

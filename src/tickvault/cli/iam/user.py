@@ -8,7 +8,7 @@ from __future__ import annotations
 import click
 
 from tickvault.cli import terminal
-from tickvault.cli.iam.options import tag_option
+from tickvault.cli.iam.options import named_force, tag_option
 from tickvault.cli.iam.records import show, show_list, user_record
 from tickvault.cli.options import help_without_command, json_option, open_vault, parse_pairs, vault_option
 
@@ -123,7 +123,7 @@ def delete(name: str, force: bool, vault_dir: str, as_json: bool) -> None:
     Examples:
       tickvault iam user delete alice
     """
-    with open_vault(vault_dir) as vault:
+    with open_vault(vault_dir) as vault, named_force():
         vault.identities.delete_user(name, force=force)
     if as_json:
         terminal.answer_json({"user": name, "deleted": True})

@@ -159,7 +159,7 @@ def _holder(user: str | None, group: str | None, role: str | None) -> tuple[Hold
     if role is not None:
         named.append(("role", role))
     if len(named) != 1:
-        raise InvalidInputError(f"policy: name one of user, group and role; {len(named)} were named")
+        raise InvalidInputError(f"policy: name one of user=, group= and role=; {len(named)} were named")
     return named[0]
 
 

@@ -133,7 +133,7 @@ def delete_role(registry: Registry, name: str, *, force: bool = False) -> None:
     held = [*(link.name for link in role.policies), *role.inline_policies]
     if held and not force:
         raise ConflictError(
-            f"deleting role {name}: holds policies: {', '.join(held)}; take them away first, or delete with force"
+            f"deleting role {name}: holds policies: {', '.join(held)}; take them away first, or delete with force=True"
         )
     shelf.remove(registry, ROLES, role)
     registry.counted.pop("role", None)

@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
 
 from tickvault.errors import AlreadyExistsError, BusyError, ConflictError, IntegrityError, NotFoundError
-from tickvault.security.documents import Document
-from tickvault.security.identity import stored
+from tickvault.security.documents import CHANGE_FIELD, Document
+from tickvault.security.identity import changes, stored
 from tickvault.security.identity.limits import CHANGE_TRIES_MAX, NS
 from tickvault.security.identity.model import Group, ManagedPolicy, Role, ServiceAccount, User
 from tickvault.security.identity.names import NAME_LENGTH_MAX, Kind, document_name, document_prefix
@@ -97,8 +97,10 @@ def insert(registry: Registry, shelf: Shelf[E], entity: E, count_max: int) -> E:
         raise ConflictError(
             f"creating {shelf.noun} {entity.name}: there are {count} already, the limit is {count_max}; delete some"
         )
+    encoded = shelf.encode(entity)
+    said = {**encoded, CHANGE_FIELD: list(changes.creation(shelf.kind, encoded))}
     try:
-        revision = registry.documents.put(document_name(shelf.kind, entity.name), shelf.encode(entity), expect=0)
+        revision = registry.documents.put(document_name(shelf.kind, entity.name), said, expect=0)
     except ConflictError:
         raise AlreadyExistsError(
             f"{shelf.noun} {entity.name}: there is one of that name already (names do not differ by case only)"
@@ -135,12 +137,13 @@ def change(registry: Registry, shelf: Shelf[E], name: str, edit: Callable[[E], E
                 "decide"
             )
         changed = edit(entity)
-        encoded = shelf.encode(changed)
+        before, after = shelf.encode(entity), shelf.encode(changed)
         # Compared as documents: equality of the values leaves the sealed secrets out.
-        if encoded == shelf.encode(entity):
+        if before == after:
             return entity
+        said = {**after, CHANGE_FIELD: list(changes.change(shelf.kind, before, after))}
         try:
-            revision = registry.documents.put(document_name(shelf.kind, name), encoded, expect=entity.revision)
+            revision = registry.documents.put(document_name(shelf.kind, name), said, expect=entity.revision)
         except ConflictError:
             continue
         return replace(changed, revision=revision)
@@ -171,4 +174,6 @@ def remove(registry: Registry, shelf: Shelf[E], entity: E) -> None:
 
 def _missing(shelf: Shelf[E], name: str) -> NotFoundError:
     shown = name[:128] if isinstance(name, str) else name
-    return NotFoundError(f"{shelf.noun} {shown!a}: there is none of that name")
+    return NotFoundError(
+        f"{shelf.noun} {shown!a}: there is none of that name; `tickvault iam {shelf.kind} list` shows those there are"
+    )

@@ -159,7 +159,7 @@ def delete_user(registry: Registry, name: str, *, force: bool = False) -> None:
         }
         told = "; ".join(f"{what}: {', '.join(each)}" for what, each in held.items() if each)
         if told:
-            raise ConflictError(f"deleting user {name}: holds {told}; take them away first, or delete with force")
+            raise ConflictError(f"deleting user {name}: holds {told}; take them away first, or delete with force=True")
     # One step: from here on no key, session or service account of the user is found, whatever becomes of the rest.
     shelf.remove(registry, USERS, user)
     registry.counted.pop("user", None)

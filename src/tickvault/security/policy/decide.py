@@ -198,7 +198,7 @@ class PolicySet:
         denied = self._denied(question, trust, TRUST_POLICY)
         if denied is not None:
             return denied
-        grant, by = question.granted_by(trust)
+        grant, by = question.trusted_by(trust)
         if by is None or question.principal.kind == "anonymous":
             return Decision(False, Reason.NOT_TRUSTED)
         if grant in (Named.ACCOUNT, Named.EVERYONE) or self.parent is not None:

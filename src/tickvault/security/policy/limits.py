@@ -54,7 +54,14 @@ SHOWN_LENGTH_MAX = 80
 
 
 def shown(value: object) -> str:
-    """Return a value as a message shows it: as Python writes it, ASCII only, cut to `SHOWN_LENGTH_MAX`."""
+    """Return a value as a message shows it: as Python writes it, ASCII only, cut to `SHOWN_LENGTH_MAX`.
+
+    ``null``, ``true`` and ``false`` stand as the one who wrote the policy wrote them.
+    """
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return str(value).lower()
     if isinstance(value, str | bytes) and len(value) > SHOWN_LENGTH_MAX:
         unit = "characters" if isinstance(value, str) else "bytes"
         return f"{value[:SHOWN_LENGTH_MAX]!a}… ({len(value):,} {unit})"

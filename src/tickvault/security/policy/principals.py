@@ -101,14 +101,18 @@ class PrincipalElement:
 
     def naming(self, principal: Principal) -> Named:
         """Tell how the listed names name a principal, whether they stand in ``Principal`` or ``NotPrincipal``."""
-        if self.everyone:
-            return Named.EVERYONE
+        return Named.EVERYONE if self.everyone else self._by_name(principal)
+
+    def _by_name(self, principal: Principal) -> Named:
+        """Tell how the names but ``*`` name a principal."""
         if principal.kind == "anonymous":
             return Named.NOT
         if principal.arn in self._arns and self._is_meant(principal.arn, principal):
             return Named.ITSELF
-        if principal.kind == "role" and role_arn(principal) in self._arns:
-            return Named.ROLE if self._is_meant(role_arn(principal), principal) else Named.NOT
+        of_role = role_arn(principal)
+        # A role of another's name is still named by its account.
+        if of_role in self._arns and principal.kind == "role" and self._is_meant(of_role, principal):
+            return Named.ROLE
         if principal.account_id in self._accounts:
             return Named.ITSELF if principal.kind == "root" else Named.ACCOUNT
         return Named.NOT
@@ -131,6 +135,16 @@ class PrincipalElement:
             return named
         # An account in NotPrincipal exempts its root only; its users are exempted by their own names.
         return Named.EVERYONE if named <= Named.ACCOUNT else Named.NOT
+
+    def trusting(self, principal: Principal) -> Named:
+        """As `matched`, for an Allow of a trust policy: a principal's own name counts, though ``*`` stand beside it.
+
+        There ``*`` leaves the matter to the policies of the identity, and a name is enough by itself.
+        """
+        if self.everyone and not self.negated:
+            named = self._by_name(principal)
+            return named if named > Named.ACCOUNT else Named.EVERYONE
+        return self.matched(principal)
 
     def to_json(self) -> str | dict[str, str | list[str]]:
         """Return the canonical form."""

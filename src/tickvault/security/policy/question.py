@@ -16,6 +16,8 @@ from tickvault.security.policy.patterns import Context
 from tickvault.security.policy.principals import Named, Principal
 
 _NO_CONTEXT: Context = {}
+#: What a trust policy gives by how it names a principal, from least to most: to everyone less than to who is named.
+_TRUST = (Named.NOT, Named.ACCOUNT, Named.EVERYONE, Named.ROLE, Named.ITSELF)
 
 
 class AccessRequest(NamedTuple):
@@ -84,5 +86,17 @@ class Question:
                 assert element is not None, "a policy of a resource names principals"
                 named = element.matched(self.principal)
                 if named > best and self.matches(entry):
+                    best, by = named, entry
+        return best, by
+
+    def trusted_by(self, found: ForAction) -> tuple[Named, Entry | None]:
+        """Return how a trust policy's Allow names the principal where it gives it most, and the statement."""
+        best, by = Named.NOT, None
+        for group in found.groups(self.bucket):
+            for entry in group.allows:
+                element = entry.statement.principal
+                assert element is not None, "a policy of a resource names principals"
+                named = element.trusting(self.principal)
+                if _TRUST.index(named) > _TRUST.index(best) and self.matches(entry):
                     best, by = named, entry
         return best, by

@@ -103,16 +103,27 @@ _ROLES: Mapping[str, tuple[str, list[dict[str, Any]]]] = {
         [_statement("Read", "Allow", _READ), _statement("Write", "Allow", [*_ADD, *_CHANGE])],
     ),
     "trader": (
-        "Reads and adds objects and rows of market data; deletes nothing, and changes no lock or policy. What it "
-        "writes over stays only in buckets with versions.",
+        "Reads and adds objects and rows of market data; deletes and rewrites no rows, deletes nothing else, and "
+        "changes no lock or policy. An object that it writes over stays only in buckets with versions.",
         [
             _statement("Read", "Allow", _READ),
             _statement("Add", "Allow", _ADD),
             _statement(
                 "KeepHistory",
                 "Deny",
-                ["s3:DeleteObject", "s3:DeleteObjectVersion", "s3:PutBucketVersioning", "s3:DeleteBucket"],
+                [
+                    "s3:DeleteObject*",
+                    "s3:ReplicateDelete",
+                    "s3:PutBucketVersioning",
+                    "s3:DeleteBucket",
+                    # Everything but appending rewrites rows or removes them: write, update, correct, delete, prune.
+                    "tickvault:WriteLibrary",
+                    "tickvault:Compact",
+                    "tickvault:DestroyKey",
+                ],
             ),
+            # A library's rows lie in objects of its bucket: to write over one is to rewrite them.
+            _statement("LibrariesByTheirVerbs", "Deny", ["s3:PutObject"], "arn:aws:s3:::library-*/*"),
             _statement("NoLocksNoPolicies", "Deny", [*_LOCK, *_GOVERN, *_RIGHTS]),
         ],
     ),

@@ -314,6 +314,41 @@ def test_a_role_is_assumed_by_whom_its_trust_policy_names() -> None:
     assert assume(NONE, ROOT, trust({"AWS": ACCOUNT})).allowed
 
 
+def test_an_allow_never_takes_away_from_whom_another_names() -> None:
+    # "*" beside his ARN once made a user need a policy of his own: a second Allow took away what the first gave.
+    own = {"Effect": "Allow", "Principal": {"AWS": ALICE.arn}, "Action": "sts:AssumeRole"}
+    account = {**own, "Principal": {"AWS": ACCOUNT}}
+    everyone = {**own, "Principal": "*"}
+    for entries in (
+        [{**own, "Principal": {"AWS": [ALICE.arn, "*"]}}],
+        [{**own, "Principal": {"AWS": ["*", ACCOUNT, ALICE.arn]}}],
+        [own, everyone],
+        [everyone, own],
+        [account, own, everyone],
+    ):
+        policy = parse_policy({"Version": "2012-10-17", "Statement": entries}, kind="trust")
+        assert assume(NONE, ALICE, policy).allowed
+        assert not assume(NONE, BOB, policy).allowed
+        assert assume(MAY_ASSUME, BOB, policy).allowed
+        assert not assume(NONE, ANONYMOUS, policy).allowed
+    # One whose name a condition keeps out is one of everyone, and no more.
+    narrowed = {**own, "Condition": {"StringEquals": {"sts:ExternalId": "x"}}}
+    policy = parse_policy({"Version": "2012-10-17", "Statement": [narrowed, everyone]}, kind="trust")
+    assert not assume(NONE, ALICE, policy).allowed
+    assert assume(MAY_ASSUME, ALICE, policy).allowed
+
+
+def test_a_role_of_a_name_that_was_anothers_is_one_of_its_account() -> None:
+    element = {"AWS": [ROLE, ACCOUNT]}
+    for effect, expected in (("Allow", True), ("Deny", False)):
+        entry = {"Effect": effect, "Principal": element, "Action": "sts:AssumeRole"}
+        both = [entry] if effect == "Allow" else [entry, {**entry, "Effect": "Allow", "Principal": "*"}]
+        policy = parse_policy(
+            {"Version": "2012-10-17", "Statement": both}, kind="trust", principal_ids={ROLE: "AROAGONE"}
+        )
+        assert assume(MAY_ASSUME, SESSION, policy).allowed is expected
+
+
 def test_conditions_of_a_trust_policy() -> None:
     policy = trust({"AWS": ALICE.arn}, Condition={"StringEquals": {"sts:ExternalId": "x"}})
     for external_id, expected in (("x", True), ("y", False)):

@@ -81,7 +81,7 @@ def test_without_a_version_it_is_of_2008_and_has_no_variables() -> None:
 
 STATEMENT_FAULTS: list[tuple[dict[str, Any], list[str]]] = [
     ({"Effect": "allow"}, ["Statement[0].Effect", "'allow'", "Allow or Deny"]),
-    ({"Effect": None}, ["Statement[0].Effect", "None"]),
+    ({"Effect": None}, ["Statement[0].Effect", "null"]),
     ({"Effect": ["Allow"]}, ["Statement[0].Effect"]),
     ({"effect": "Allow"}, ["Statement[0]", "'effect'", "write Effect"]),
     ({"Resources": "*"}, ["Statement[0]", "'Resources'"]),

@@ -12,7 +12,7 @@ ME = Principal(f"arn:aws:iam::{ACCOUNT}:user/me", ACCOUNT, "me", "AIDAME", "user
 RESOURCES = {
     "service": "arn:aws:s3:::*",
     "bucket": "arn:aws:s3:::library-us",
-    "object": "arn:aws:s3:::library-us/a/b",
+    "object": "arn:aws:s3:::us/a/b",
     "identity": f"arn:aws:iam::{ACCOUNT}:user/other",
 }
 
@@ -76,6 +76,20 @@ def test_what_a_duty_excludes_no_second_role_adds() -> None:
         level = ACTIONS[action.lower()].level
         decision = trader.decide(AccessRequest(ME, action, RESOURCES[level]))
         assert decision.reason is Reason.EXPLICIT_DENY
+    # No verb of a library removes or rewrites rows for a trader, whoever else they are; the rights of the vault that
+    # make what was deleted unreadable or free its place do not either.
+    both = PolicySet({"trader": role_policy("trader"), "writer": role_policy("writer"), "administrator": everything})
+    for action in (
+        "s3:DeleteObject",
+        "s3:DeleteObjectTagging",
+        "tickvault:WriteLibrary",
+        "tickvault:Compact",
+        "tickvault:DestroyKey",
+    ):
+        assert not may(both, action), action
+    assert may(both, "tickvault:AppendRows")
+    # Nor do they get at the rows as objects.
+    assert may(both, "s3:PutObject") and not may(both, "s3:PutObject", "arn:aws:s3:::library-us/a/b")
     officer = PolicySet({"officer": role_policy("compliance-officer"), "writer": role_policy("writer")})
     for action in ("s3:PutObject", "s3:DeleteObject", "s3:DeleteObjectVersion", "tickvault:AppendRows"):
         assert not may(officer, action)
