@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+import tickvault as tv
+
 Type = Callable[..., Any]
 
 
@@ -42,6 +44,7 @@ def test_the_life_of_a_key(tickvault: Type, folder: Path) -> None:
         "current": 0,
         "failed": 0,
         "first_failure": None,
+        "uploads": 0,
     }
     assert "1 had the current version already" in tickvault("keys", "rewrap", "raw").stderr
     tickvault("keys", "disable", "desk-7")
@@ -106,6 +109,35 @@ def test_what_is_refused(tickvault: Type, folder: Path) -> None:
     assert "never comes back" in tickvault("keys", "create", "default-sm4-gcm", status=4).stderr
     assert "key id" in tickvault("keys", "create", "../x", status=2).stderr
     assert "one of them" in tickvault("keys", "protect", status=2).stderr
+
+
+def test_a_rewrap_that_left_something_is_no_success(tickvault: Type, folder: Path) -> None:
+    """It ended with 0 when it rewrapped nothing, and `&& keys destroy` lost the object."""
+    (folder / "f").write_bytes(b"x")
+    tickvault("bucket", "create", "open")
+    for key in ("k1", "k2"):
+        tickvault("keys", "create", key)
+    tickvault("bucket", "create", "raw", "--encryption", "aes-256-gcm", "--key", "k1")
+    tickvault("put", "f", "raw/f")
+    tickvault("keys", "disable", "k1")
+    for ending in ((), ("--json",)):
+        left = tickvault("keys", "rewrap", "raw", "--key", "k2", *ending, status=7)
+        assert "rewrapped 0 data keys" in left.stderr
+        assert "1 version stays as it is, such as raw/f: unwrap with key k1: it was disabled" in left.stderr
+        assert "Destroy no key" in left.stderr
+    assert (left.json["rewrapped"], left.json["failed"]) == (0, 1)
+    tickvault("keys", "enable", "k1")
+    with tv.open(folder / "data") as vault:
+        upload = vault["raw"].create_upload("mp")
+    left = tickvault("keys", "rewrap", "raw", "--key", "k2", "--json", status=5)
+    assert (left.json["rewrapped"], left.json["failed"], left.json["uploads"]) == (1, 0, 1)
+    assert "1 upload in progress needs another key" in left.stderr
+    with tv.open(folder / "data") as vault:
+        assert vault["raw"].rewrap().complete, "without another key the upload stays where it was, rightly"
+        vault["raw"].abort_upload("mp", upload.upload_id)
+    tickvault("keys", "rewrap", "raw", "--key", "k2")
+    tickvault("keys", "destroy", "k1", "--yes")
+    assert tickvault("get", "raw/f", "-").stdout_bytes == b"x"
 
 
 def test_protect(tickvault: Type, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
