@@ -140,6 +140,63 @@ def test_a_rewrap_that_left_something_is_no_success(tickvault: Type, folder: Pat
     assert tickvault("get", "raw/f", "-").stdout_bytes == b"x"
 
 
+@pytest.mark.parametrize("change", ["line end", "cut", "long", "zeros", "gone", "readable"])
+def test_no_advice_writes_over_the_key_file(tickvault: Type, folder: Path, change: str) -> None:
+    """A key file with a line end behind it was answered with how to make one there, which destroyed the key for good."""
+    (folder / "f").write_bytes(b"x")
+    tickvault("bucket", "create", "raw", "--encryption", "aes-256-gcm")
+    tickvault("put", "f", "raw/f")
+    path = folder / "data" / "security" / "keyring.key"
+    good = path.read_bytes()
+    if change == "gone":
+        path.unlink()
+    elif change == "readable":
+        path.chmod(0o644)
+    else:
+        changed = {"line end": good + b"\n", "cut": good[:31], "long": good * 300, "zeros": bytes(32)}
+        path.write_bytes(changed[change])
+    told = tickvault("get", "raw/f", "-", status=None)
+    assert told.status in (2, 7)
+    assert "keyring.key" in told.stderr
+    assert "/dev/urandom" not in told.stderr
+    assert "make" not in told.stderr
+    if change == "line end":
+        assert "has 33: one byte too many, a line end that an editor may have added" in told.stderr
+        (command,) = re.findall(r"\(umask 077; .*\.trimmed\)", told.stderr)
+        assert os.system(command) == 0  # noqa: S605 -- what the message says
+        (folder / "data" / "security" / "keyring.key.trimmed").rename(path)
+        assert tickvault("get", "raw/f", "-").stdout_bytes == b"x"
+    elif change == "readable":
+        assert "seal the keyring with another one" in told.stderr
+    else:
+        assert "put the right file back" in told.stderr
+
+
+def test_a_vault_without_a_keyring_says_how_to_make_what_is_missing(
+    tickvault: Type, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tickvault("bucket", "create", "open")
+    monkeypatch.setenv("TICKVAULT_KEYRING_KEY_FILE", str(folder / "token.key"))
+    told = tickvault("bucket", "create", "raw", "--encryption", "aes-256-gcm", status=7).stderr
+    assert "back" not in told
+    (command,) = re.findall(r"\(umask 077; .*\)", told)
+    assert os.system(command) == 0  # noqa: S605 -- what the message says
+    tickvault("bucket", "create", "raw", "--encryption", "aes-256-gcm")
+    monkeypatch.delenv("TICKVAULT_KEYRING_KEY_FILE")
+    monkeypatch.setenv("TICKVAULT_KEYRING_PASSPHRASE_FILE", str(folder / "words"))
+    (folder / "words").write_text("correct horse battery staple")
+    (folder / "words").chmod(0o600)
+    told = tickvault("keys", "rotate", "default-aes-256-gcm", status=7).stderr
+    assert "protected by a 'key_file', not by a 'passphrase': set TICKVAULT_KEYRING_KEY_FILE to the file" in told
+    monkeypatch.delenv("TICKVAULT_KEYRING_PASSPHRASE_FILE")
+    monkeypatch.setenv("TICKVAULT_KEYRING_KEY_FILE", str(folder / "other.key"))
+    (folder / "other.key").write_bytes(os.urandom(32))
+    (folder / "other.key").chmod(0o600)
+    told = tickvault("keys", "rotate", "default-aes-256-gcm", status=7).stderr
+    assert f"the key file {folder / 'other.key'} is not the one it was sealed with; put the right one back" in told
+    assert "or name it with TICKVAULT_KEYRING_KEY_FILE" in told
+
+
 def test_protect(tickvault: Type, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (folder / "f").write_bytes(b"x")
     tickvault("bucket", "create", "raw", "--encryption", "aes-256-gcm")
@@ -153,7 +210,9 @@ def test_protect(tickvault: Type, folder: Path, monkeypatch: pytest.MonkeyPatch)
     assert told.json == {"protection": "passphrase", "variable": variable, "file": str(words)}
     assert f"set {variable}={words} for" in told.stderr
     assert "correct horse" not in told.stdout + told.stderr
-    assert "protected by a 'passphrase'" in tickvault("get", "raw/f", "-", status=7).stderr
+    (folder / "data" / "security" / "keyring.key").unlink()  # as the command says
+    told = tickvault("get", "raw/f", "-", status=7).stderr
+    assert "protected by a 'passphrase', not by a 'key_file': set TICKVAULT_KEYRING_PASSPHRASE_FILE to" in told
     monkeypatch.setenv("TICKVAULT_KEYRING_PASSPHRASE_FILE", str(words))
     assert tickvault("get", "raw/f", "-").stdout_bytes == b"x"
 

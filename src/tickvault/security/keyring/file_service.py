@@ -21,11 +21,12 @@ from typing import NamedTuple
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from tickvault.errors import AccessDeniedError, IntegrityError, InvalidInputError
+from tickvault.errors import IntegrityError, InvalidInputError
 from tickvault.security.cipher import SUITES, suite_named, unwrap_data_key, wrap_data_key
 from tickvault.security.cipher.aead import Aead
 from tickvault.security.cipher.suite import AES_256_GCM
 from tickvault.security.cipher.wrapping import WRAP_OVERHEAD, WRAPPED_PLAIN_SIZE_MAX
+from tickvault.security.keyring.faults import KeysDeniedError
 from tickvault.security.keyring.key import Key, usable
 from tickvault.security.keyring.keyring import Keyring, Snapshot
 from tickvault.security.keyring.service import KeyDescription
@@ -154,7 +155,7 @@ class FileKeyService:
             if version.version == number:
                 break
         else:
-            raise AccessDeniedError(
+            raise KeysDeniedError(
                 f"unwrap with key {key_id}: its version {number} is not in {self.keyring.path}, which has versions "
                 f"{key.versions[0].version} to {key.versions[-1].version}; put the newest keyring back, or the wrapped "
                 "data key is damaged (run tickvault verify)"
