@@ -255,8 +255,8 @@ def protect(*, passphrase_file: str | None, key_file: str | None, vault_dir: str
       tickvault keys protect --passphrase-file /etc/tickvault/passphrase
       tickvault keys protect --key-file /mnt/token/keyring.key
     """
-    from tickvault.objects.encryption.opening_keys import KEY_FILE_VARIABLE, PASSPHRASE_FILE_VARIABLE
     from tickvault.security.keyring import KeyFile, Passphrase, Protection
+    from tickvault.security.keyring.protection import KEY_FILE_VARIABLE, PASSPHRASE_FILE_VARIABLE
 
     if (passphrase_file is None) == (key_file is None):
         raise InvalidInputError("keys protect: give --passphrase-file or --key-file, one of them")

@@ -324,7 +324,9 @@ def _warn_of_keys(worker: _Worker, store: ObjectStore) -> None:
     """Say once, when the server starts, that nothing encrypted will be answered."""
     problem = store.keys.check() if worker.index == 0 else ""
     if problem:
-        log.warning("the vault's keys cannot be opened, and requests for what is encrypted are answered 503: %s", problem)
+        log.warning(
+            "the vault's keys cannot be opened, and requests for what is encrypted are answered 503: %s", problem
+        )
 
 
 def _frozen(error: Exception) -> bytes:

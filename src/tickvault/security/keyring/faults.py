@@ -1,7 +1,7 @@
 """Errors of keys: what is encrypted is neither read nor written, and may be sound all the same.
 
 Each is an error of its own kind (access, damage, wrong input, the disk) and a `KeyFault` too, so that a door and a
-check of the whole vault can tell a key that cannot be used from an object that is damaged, and from a refusal by policy.
+check of the whole vault can tell a key that cannot be used from damage of an object and from a refusal by policy.
 
 Invariants: `s3_message` names no file and no setting of the server; what does is for whoever runs it.
 

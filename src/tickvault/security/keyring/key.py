@@ -184,8 +184,8 @@ def usable(keys: Mapping[str, Key], key_id: str, doing: str, path: str) -> Key:
         raise told(missing, f"Key {key_id} does not exist.")
     if key.state == "disabled":
         disabled = KeyDisabledError(
-            f"{doing} with key {key_id}: it was disabled{_since(key)}; enable it (`tickvault keys enable {key_id}`), if "
-            "it may be used again"
+            f"{doing} with key {key_id}: it was disabled{_since(key)}; if it may be used again, enable it "
+            f"(`tickvault keys enable {key_id}`)"
         )
         raise told(disabled, f"Key {key_id} is disabled.")
     if key.state == "destroyed":
