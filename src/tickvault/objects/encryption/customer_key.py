@@ -43,7 +43,7 @@ def missing_key() -> CustomerKeyError:
     """Return the error of a read without the key that the object was written with."""
     return CustomerKeyError(
         "the object was written with a key of the caller's own, which the vault does not keep; give it: "
-        "customer_key=…, the same 32 bytes (get, read and head take it; of a copy's source it is source_customer_key=…)",
+        "customer_key=…, the same 32 bytes (get, read and head take it; of a copy's source: source_customer_key=…)",
         "The object was stored using a form of Server Side Encryption. The correct parameters must be provided to "
         "retrieve the object.",
     )

@@ -17,7 +17,7 @@ from tickvault.errors import AccessDeniedError, BusyError, IntegrityError, NotFo
 from tickvault.objects import entries
 from tickvault.objects.encryption.key_uses import EncryptedVersion, encrypted_versions
 from tickvault.objects.encryption.stored import digest_of, key_version_of, part_salts, place_binding
-from tickvault.objects.entries import ENTRY_ATTRIBUTES, Kind
+from tickvault.objects.entries import ATTRIBUTES_CHANGE, ENTRY_ATTRIBUTES, Kind
 from tickvault.objects.lock.guard import version_of
 from tickvault.objects.lookup import later_attributes, read_record
 
@@ -166,7 +166,8 @@ def _commit(bucket: Bucket, renewed: list[_Renewed]) -> tuple[int, list[bytes]]:
             later = {}
             if entry.flags & ENTRY_ATTRIBUTES:
                 later = later_attributes(txn, info.bucket_id, found.key, entry.sequence)
-            meta = entries.pack({**later, "rw": {"k": key_id, "w": wrapped}})
+            # What was set before is written again with it; the mark says that this is not what changes.
+            meta = entries.pack({**later, "rw": {"k": key_id, "w": wrapped}, ATTRIBUTES_CHANGE: "rw"})
             txn.append(Kind.ATTRIBUTES, info.bucket_id, found.key, meta, aux=entry.sequence)
             count += 1
         return count, busy
