@@ -133,7 +133,8 @@ class FileKeyService:
     def _new_unwrapping(self, key_id: str, blob: bytes) -> Aead:
         if not HEADER_SIZE + WRAP_OVERHEAD < len(blob) <= _BLOB_SIZE_MAX:
             raise IntegrityError(
-                f"a wrapped data key of {len(blob)} bytes is cut off or lengthened; run tickvault verify"
+                f"a wrapped data key of {len(blob)} bytes is cut off or lengthened; run tickvault audit verify "
+                "--objects --everything"
             )
         blob_version, suite_id, number, salt = _HEADER.unpack(blob[:HEADER_SIZE])
         if blob_version != _BLOB_VERSION:
@@ -149,7 +150,7 @@ class FileKeyService:
         if SUITES[key.suite].id != suite_id:
             raise IntegrityError(
                 f"a wrapped data key names cipher suite {suite_id}, and key {key_id} is of {key.suite}: it is damaged, "
-                "or belongs to another key; run tickvault verify"
+                "or belongs to another key; run tickvault audit verify --objects --everything"
             )
         for version in key.versions:
             if version.version == number:
@@ -158,7 +159,7 @@ class FileKeyService:
             raise KeysDeniedError(
                 f"unwrap with key {key_id}: its version {number} is not in {self.keyring.path}, which has versions "
                 f"{key.versions[0].version} to {key.versions[-1].version}; put the newest keyring back, or the wrapped "
-                "data key is damaged (run tickvault verify)"
+                "data key was changed (run tickvault audit verify --objects --everything)"
             )
         aead = _derive(key, version.material, salt)
         kept = derived.unwrapping
