@@ -224,3 +224,39 @@ def test_the_security_report(tickvault: Type) -> None:
     text = tickvault("security", "report").stdout
     assert "suites.sm4-gcm.module" in text
     assert "No certification is claimed" in text
+
+
+def test_the_security_report_of_a_vault(tickvault: Type, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It told nothing of any vault: how its keyring is protected, where that lies, what is encrypted by what."""
+    assert "vault" not in tickvault("security", "report", "--json").json
+    assert "there is no vault" in tickvault("security", "report", "--vault", "none", status=3).stderr
+    tickvault("bucket", "create", "open")
+    keys = tickvault("security", "report", "--vault", "data", "--json").json["vault"]["keys"]
+    assert (keys["protected_by"], keys["opened_by"], keys["count"], keys["problem"]) == (None, None, {}, None)
+    assert not (folder / "data" / "security").exists(), "a report makes nothing"
+    tickvault("keys", "create", "desk")
+    tickvault("keys", "create", "old")
+    tickvault("keys", "destroy", "old", "--yes")
+    tickvault("bucket", "create", "raw", "--encryption", "aes-256-gcm", "--key", "desk")
+    found = tickvault("security", "report", "--vault", "data", "--json").json
+    assert set(found) > {"vault", "suites"}
+    keys, key_file = found["vault"]["keys"], folder / "data" / "security" / "keyring.key"
+    assert (keys["protected_by"], keys["opened_by"], keys["in_the_vault"]) == ("key_file", str(key_file), True)
+    assert "whoever can read the folder" in keys["note"]
+    assert (keys["count"], keys["problem"]) == ({"destroyed": 1, "enabled": 1}, None)
+    assert found["vault"]["buckets"] == {
+        "open": "new versions are not encrypted",
+        "raw": "aes-256-gcm, key desk, mode kms",
+    }
+    assert key_file.read_bytes().hex() not in json.dumps(found)
+    words = folder / "words"
+    words.write_text("correct horse battery staple")
+    words.chmod(0o600)
+    tickvault("keys", "protect", "--passphrase-file", "words")
+    text = tickvault("security", "report", "--vault", "data").stdout
+    assert re.search(r"vault.keys.protected_by +passphrase\n", text)
+    assert "set TICKVAULT_KEYRING_PASSPHRASE_FILE to" in text
+    monkeypatch.setenv("TICKVAULT_KEYRING_PASSPHRASE_FILE", str(words))
+    keys = tickvault("security", "report", "--vault", "data", "--json").json["vault"]["keys"]
+    assert (keys["opened_by"], keys["in_the_vault"], keys["problem"]) == (str(words), False, None)
+    assert "note" not in keys
