@@ -7,6 +7,7 @@ printed for a machine is one JSON object a line.
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -15,12 +16,12 @@ import click
 from tickvault.cli import terminal
 from tickvault.cli.audit_ship import ship
 from tickvault.cli.options import help_without_command, json_option, open_vault, vault_option
-from tickvault.errors import IntegrityError, InvalidInputError, NotFoundError
+from tickvault.errors import AccessDeniedError, IntegrityError, InvalidInputError, NotFoundError
 
 if TYPE_CHECKING:
     from tickvault.audit.head import Head
     from tickvault.audit.record import AuditRecord
-    from tickvault.objects.reconciling import ReconcileReport
+    from tickvault.objects.reconciling import Finding, ReconcileReport
     from tickvault.vault import Vault
 
 _DAY_NS = 86_400 * 10**9
@@ -74,7 +75,9 @@ def verify(
     the trail's. A trail that was cut short, or replaced by an older copy of itself, is sound in itself: --head,
     with a line that `audit head` printed and you kept elsewhere, finds that too. --objects compares what is
     stored with what the trail says was written: versions under object lock, settings of buckets, identities, policies
-    and keys; with --everything all versions.
+    and keys; with --everything all versions. Bytes under keys of the vault that cannot be used now are not looked at,
+    and the command ends with exit status 7; under a customer's key or a destroyed one nobody can look at them, and
+    they are counted.
 
     \b
     Examples:
@@ -104,7 +107,7 @@ def verify(
     if as_json:
         terminal.answer_json(
             {
-                "ok": report.ok and not findings,
+                "ok": report.ok and not findings and (compared is None or compared.complete),
                 "trail_id": report.trail_id.hex(),
                 "records": report.records,
                 "blocks": report.blocks,
@@ -114,25 +117,49 @@ def verify(
                 "notes": notes,
                 "versions": None if compared is None else compared.versions,
                 "unread": None if compared is None else compared.unread,
+                "not_looked_at": None if compared is None else compared.not_looked_at,
+                "why_not": None if compared is None else compared.why_not or None,
                 "findings": [finding._asdict() for finding in findings],
             }
         )
     else:
         if findings:
             terminal.answer(f"FAIL  {terminal.count(len(findings), 'finding')}; the trail itself holds:")
+        elif compared is not None and not compared.complete:
+            unseen = terminal.count(compared.not_looked_at, "object version")
+            terminal.answer(f"INCOMPLETE  the bytes of {unseen} were not looked at; the trail itself holds:")
         report.warnings = notes
         terminal.answer(terminal.printable_lines(report.text()))
         if compared is not None:
-            terminal.answer(_compared(compared))
+            terminal.answer(terminal.printable(_compared(compared)))
         for finding in findings:
             terminal.answer(terminal.printable(f"finding: {finding.text}"))
     if not report.ok:
         raise IntegrityError(f"the audit trail in {vault_dir} is broken: {report.fault}")
     if findings:
-        raise IntegrityError(
-            f"{terminal.count(len(findings), 'object version')} in {vault_dir} {'is' if len(findings) == 1 else 'are'} "
-            "not what the audit trail says"
+        raise IntegrityError(_differing(findings, vault_dir))
+    if compared is not None and not compared.complete:
+        unseen = terminal.count(compared.not_looked_at, "object version")
+        raise AccessDeniedError(
+            f"the bytes of {unseen} in {vault_dir} were not looked at, since the keys they are under cannot be used: "
+            f"{compared.why_not}; mend that, then run it again"
         )
+
+
+def _differing(findings: Sequence[Finding], vault_dir: str) -> str:
+    """Say what is not what the trail says: each thing once, whatever was found of it."""
+    places = {(one.bucket, one.key, one.version_id) for one in findings}
+    counts = (
+        (sum(bool(bucket and key) for bucket, key, _ in places), "object version"),
+        (sum(bool(bucket and not key) for bucket, key, _ in places), "bucket"),
+        (sum(bool(key and not bucket) for bucket, key, _ in places), "document"),
+    )
+    told = [terminal.count(amount, noun) for amount, noun in counts if amount]
+    if not told:
+        return f"{vault_dir} is not the vault that the audit trail tells of"
+    is_one = sum(amount for amount, _ in counts) == 1
+    things = " and ".join(filter(None, (", ".join(told[:-1]), told[-1])))
+    return f"{things} in {vault_dir} {'is' if is_one else 'are'} not what the audit trail says"
 
 
 def _compared(report: ReconcileReport) -> str:
@@ -142,7 +169,15 @@ def _compared(report: ReconcileReport) -> str:
         f"{terminal.format_size(report.bytes)} read, held against the trail"
     )
     if report.unread:
-        text += f"; the bytes of {report.unread} could not be read for want of a key, and the rest of them agrees"
+        text += (
+            f"; the bytes of {report.unread} were not looked at, since a customer has the key or it was destroyed, and "
+            "the rest of them agrees"
+        )
+    if report.not_looked_at:
+        text += (
+            f"; the bytes of {report.not_looked_at} were not looked at, since their keys cannot be used "
+            f"({report.why_not}), and the rest of them agrees"
+        )
     return text
 
 

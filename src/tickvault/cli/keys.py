@@ -13,10 +13,11 @@ import click
 
 from tickvault.cli import terminal
 from tickvault.cli.options import help_without_command, json_option, open_vault, vault_option
-from tickvault.errors import InvalidInputError
+from tickvault.errors import ConflictError, InvalidInputError, TickVaultError, exit_code
 
 if TYPE_CHECKING:
     from tickvault.objects.encryption.key_uses import KeyUses
+    from tickvault.objects.encryption.rewrapping import RewrapReport
     from tickvault.security.keyring import KeyDescription
 
 _SUITES = ("aes-256-gcm", "sm4-gcm")
@@ -193,8 +194,9 @@ def rewrap(*, bucket: str, key_id: str | None, vault_dir: str, as_json: bool) ->
     """Wrap the data keys of a bucket's versions anew.
 
     Each gets the current version of its key. No body is read or written, so this takes locked versions too. With
-    --key they are moved to another key, so
-    that the old one can be destroyed.
+    --key they are moved to another key, so that the old one can be destroyed. What stays as it was (under a disabled
+    key, damaged, or an upload in progress under another key than --key) ends the command with the exit status of the
+    reason, not with 0.
 
     \b
     Examples:
@@ -211,13 +213,30 @@ def rewrap(*, bucket: str, key_id: str | None, vault_dir: str, as_json: bool) ->
                 "current": report.current,
                 "failed": report.failed,
                 "first_failure": report.first_failure or None,
+                "uploads": report.uploads,
             }
         )
     terminal.say(
         f"rewrapped {terminal.count(report.rewrapped, 'data key')} in bucket {bucket}; "
         f"{report.current} had the current version already"
-        + (f"; {report.failed} stay as they are, such as {report.first_failure}" if report.failed else "")
     )
+    if not report.complete:
+        raise _left(bucket, report)
+
+
+def _left(bucket: str, report: RewrapReport) -> TickVaultError:
+    """Return the error of a rewrap that left something as it was; of the class of the reason, if there is one only."""
+    texts = []
+    kinds: list[type[TickVaultError]] = [type(error) for error in report.errors]
+    if report.failed:
+        stay = "version stays as it is" if report.failed == 1 else "versions stay as they are"
+        texts.append(f"{report.failed} {stay}, such as {report.first_failure}")
+    if report.uploads:
+        kinds.append(ConflictError)
+        need = "upload in progress needs" if report.uploads == 1 else "uploads in progress need"
+        texts.append(f"{report.uploads} {need} another key; complete or abort what is begun, then rewrap again")
+    kind = kinds[0] if len({exit_code(each("")) for each in kinds}) == 1 else TickVaultError
+    return kind(f"rewrap {bucket}: {'; '.join(texts)}. Destroy no key before this ends with 0")
 
 
 @keys.command()
@@ -236,8 +255,8 @@ def protect(*, passphrase_file: str | None, key_file: str | None, vault_dir: str
       tickvault keys protect --passphrase-file /etc/tickvault/passphrase
       tickvault keys protect --key-file /mnt/token/keyring.key
     """
-    from tickvault.objects.encryption.opening_keys import KEY_FILE_VARIABLE, PASSPHRASE_FILE_VARIABLE
     from tickvault.security.keyring import KeyFile, Passphrase, Protection
+    from tickvault.security.keyring.protection import KEY_FILE_VARIABLE, PASSPHRASE_FILE_VARIABLE
 
     if (passphrase_file is None) == (key_file is None):
         raise InvalidInputError("keys protect: give --passphrase-file or --key-file, one of them")

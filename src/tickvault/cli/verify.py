@@ -29,7 +29,8 @@ def verify(*, no_heal: bool, vault_dir: str, as_json: bool) -> None:
 
     Compares index and segments both ways, mends the index where the segments show that it is wrong, and
     prints each damaged object on a line of its own; the exit status is then 8. Safe while servers and other
-    commands use the vault.
+    commands use the vault. Nothing encrypted is opened: stored bytes are held against their checksums, which whoever
+    edits them on purpose can mend; `tickvault audit verify --objects --everything` finds that too.
 
     \b
     Examples:

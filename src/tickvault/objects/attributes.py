@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from tickvault.engine.commit import Operation, Transaction
 from tickvault.errors import IntegrityError, LockedError
 from tickvault.objects import entries, names
-from tickvault.objects.entries import ENTRY_ATTRIBUTES, Kind
+from tickvault.objects.entries import ATTRIBUTES_CHANGE, ENTRY_ATTRIBUTES, Kind
 from tickvault.objects.get import head, retrying
 from tickvault.objects.lookup import later_attributes, read_record, require_version
 from tickvault.objects.model import ObjectInfo
@@ -96,6 +96,9 @@ def _set(
         except IntegrityError:
             # What was set last is lost; what is set now makes the version readable again.
             later = {}
+        later.pop(ATTRIBUTES_CHANGE, None)  # of the change before
+        if "hd" in attributes:
+            later[ATTRIBUTES_CHANGE] = "hd"
         txn.append(
             Kind.ATTRIBUTES,
             info.bucket_id,

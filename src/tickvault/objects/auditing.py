@@ -15,6 +15,7 @@ from tickvault.audit.described import Described
 from tickvault.engine.record import Record
 from tickvault.objects import entries
 from tickvault.objects.entries import (
+    ATTRIBUTES_CHANGE,
     AUX_VERSIONED,
     CLOCK_DOCUMENT,
     KEYRING_DOCUMENT,
@@ -122,11 +123,16 @@ def _version_id(record: Record) -> str:
 def _attributes(record: Record, key: str) -> Described:
     data = entries.unpack(record.meta)
     detail = _attribute_digests(data)
+    change = data.get(ATTRIBUTES_CHANGE)
+    if change == "rw" or data.keys() == {"rw"}:
+        # What moves a version's data key under another key, or another version of it; it writes again, as it was, what
+        # else was set.
+        detail["key_id"] = str(data["rw"]["k"])
+        return Described("RewrapObject", record.bucket_id, key, f"{record.aux:016x}", 0, detail)
+    if change == "hd" or data.keys() == {"hd"}:
+        return Described("PutObjectHeaders", record.bucket_id, key, f"{record.aux:016x}", 0, detail)
     if "tg" in data:
         detail["tags"] = str(len(data["tg"]))
-    if "rw" in data:
-        # What moves a version's data key under another key; it writes what else was set again as it was.
-        detail["key_id"] = str(data["rw"]["k"])
     return Described("PutObjectTagging", record.bucket_id, key, f"{record.aux:016x}", 0, detail)
 
 

@@ -76,6 +76,9 @@ ENTRY_LOCK = 32
 """The version has an L entry."""
 ENTRY_ENCRYPTED = 64
 """What is stored is not the body: `body_offset` is 0, so that no fast way takes it for one."""
+#: In a version's later attributes: ``rw`` where its record was written to wrap the data key anew, and for nothing else;
+#: ``hd`` where it was written for headers.
+ATTRIBUTES_CHANGE = "wh"
 #: In the document of a version's later attributes, of its lock, or of the vault, when its record is damaged.
 DAMAGED_DOCUMENT = "damaged"
 

@@ -48,6 +48,7 @@ from tickvault.objects.lookup import (
 )
 from tickvault.objects.model import ObjectInfo
 from tickvault.seam.disk import resident
+from tickvault.security.keyring.faults import retold
 
 if TYPE_CHECKING:
     from tickvault.objects.bucket import Bucket
@@ -305,7 +306,7 @@ class Found(NamedTuple):
         try:
             sealed = open_sealed(*place, self.encryption, info.part_sizes, customer_key)
         except (AccessDeniedError, IntegrityError) as error:
-            told = type(error)(f"object {bucket.name}/{info.key} version {info.version_id}: {error}")
+            told = retold(error, f"object {bucket.name}/{info.key} version {info.version_id}: {error}")
             if self.original is None:
                 raise told from None
             # Whatever was written over it later, what it was written with opens it as long as there is that key.

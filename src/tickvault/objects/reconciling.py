@@ -26,6 +26,7 @@ from tickvault.objects.lookup import DeletedError
 from tickvault.objects.model import ObjectInfo
 from tickvault.objects.state import encode_bucket
 from tickvault.objects.trail_state import BucketTrail, Finding, Place, TrailState, VersionState
+from tickvault.security.keyring import KeyDestroyedError, KeyFault
 
 if TYPE_CHECKING:
     from tickvault.objects.bucket import Bucket
@@ -52,16 +53,26 @@ class ReconcileReport:
     bytes: int = 0
     """Read and hashed."""
     unread: int = 0
-    """Versions whose bytes could not be read for want of a key (a customer's, or one that was destroyed); what the
-    index and the trail say of them agrees."""
+    """Versions whose bytes nobody can look at here: a customer has the key, or it was destroyed; what the index and the
+    trail say of them agrees."""
+    not_looked_at: int = 0
+    """Versions whose bytes were not looked at because the vault's keys cannot be used now (the keyring is missing,
+    damaged or another one, the key is disabled), which is no fault of theirs; mend that, and compare again."""
+    why_not: str = ""
+    """What keeps the keys from being used."""
     findings: list[Finding] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     """What the trail tells of itself and of its clock, and who reads it should know."""
 
     @property
     def ok(self) -> bool:
-        """Whether everything is what the trail says."""
+        """Whether everything that was looked at is what the trail says; see `complete`."""
         return not self.findings
+
+    @property
+    def complete(self) -> bool:
+        """Whether everything was looked at that can be."""
+        return not self.not_looked_at
 
 
 def reconcile(
@@ -122,6 +133,7 @@ class _Comparison:
         self._state = state
         self._report = report
         self._everything = everything
+        self._keys_problem: str | None = None
 
     def all(self, progress: Progress | None) -> list[Finding]:
         """Compare everything; return what differs."""
@@ -293,11 +305,18 @@ class _Comparison:
         if info.encryption is not None and info.encryption.mode == "customer":
             self._report.unread += 1
             return []
+        if info.encryption is not None and self._keys_problem is None:
+            # Once: trying to open a keyring may take long on purpose.
+            self._keys_problem = self._store.keys.check()
+        if info.encryption is not None and self._keys_problem:
+            return self._passed_over(self._keys_problem)
         try:
             etag, sha256 = _digests(bucket.read(place[1], version_id=place[2]))
-        except AccessDeniedError:
+        except KeyDestroyedError:
             self._report.unread += 1
             return []
+        except (KeyFault, AccessDeniedError) as error:
+            return self._passed_over(str(error))
         except TickVaultError as error:
             return finding("unreadable", str(error))
         self._report.bytes += info.size
@@ -305,6 +324,12 @@ class _Comparison:
             return finding("changed", f"its bytes give etag {etag}; the trail says that {expected.etag} was written")
         if expected.sha256 and sha256 != expected.sha256:
             return finding("changed", f"its bytes give SHA-256 {sha256}; the trail says {expected.sha256}")
+        return []
+
+    def _passed_over(self, why: str) -> list[Finding]:
+        """Count a version whose bytes are not looked at for want of the vault's keys."""
+        self._report.not_looked_at += 1
+        self._report.why_not = self._report.why_not or why
         return []
 
     def _unknown(self, name: str) -> list[Finding]:

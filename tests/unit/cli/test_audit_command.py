@@ -36,6 +36,41 @@ def test_a_sound_trail(used: Type) -> None:
     assert found["head"].startswith("tickvault-head:")
 
 
+def test_bytes_that_were_not_looked_at(used: Type) -> None:
+    """It passed with exit status 0 when the keyring was gone."""
+    used("bucket", "create", "sealed", "--encryption", "aes-256-gcm")
+    used("put", "-", "sealed/k", stdin=b"x")
+    assert used("audit", "verify", "--everything", "--json").json["ok"] is True
+    keyring = Path("data/security/keyring.json")
+    keyring.rename("ring")
+    used("audit", "verify", "--objects")  # nothing encrypted is under object lock
+    shown = used("audit", "verify", "--objects", "--everything", status=7)
+    assert shown.stdout.startswith("INCOMPLETE  the bytes of 1 object version were not looked at; the trail itself")
+    assert "the bytes of 1 were not looked at, since their keys cannot be used (" in shown.stdout
+    assert "keyring.json: there is no keyring" in shown.stderr
+    told = used("audit", "verify", "--objects", "--everything", "--json", status=7).json
+    assert (told["ok"], told["findings"], told["not_looked_at"]) == (False, [], 1)
+    assert "there is no keyring" in told["why_not"]
+
+
+def test_what_differs_is_named_as_what_it_is(used: Type) -> None:
+    """A user who was made past the trail was "1 object version"."""
+    from tickvault.cli.audit import _differing
+    from tickvault.objects.reconciling import Finding
+
+    def told(*places: tuple[str, str, str]) -> str:
+        return _differing([Finding("changed", *place, "") for place in places], "data")
+
+    version, bucket, document = ("raw", "k", "1"), ("raw", "", ""), ("", "iam/user/u1", "")
+    assert told(document) == "1 document in data is not what the audit trail says"
+    assert told(bucket) == "1 bucket in data is not what the audit trail says"
+    assert told(version, version) == "1 object version in data is not what the audit trail says"
+    assert told(version, ("raw", "l", "2"), bucket, document) == (
+        "2 object versions, 1 bucket and 1 document in data are not what the audit trail says"
+    )
+    assert told(("", "", "")) == "data is not the vault that the audit trail tells of"
+
+
 def test_what_was_done_is_found(used: Type) -> None:
     records = used("audit", "query", "--json").json_lines
     assert [record["sequence"] for record in records] == list(range(1, 10))

@@ -370,3 +370,18 @@ def test_a_flipped_bit_is_damage_and_named_as_such(sealed: Bucket, vault: tv.Vau
         assert [one.key for one in vault.verify(heal=False).damaged_objects] == ["k"]
         flip(at)
         assert bytes(sealed.get("k")) == SECRET
+
+
+def test_what_finds_edited_ciphertext_is_named(sealed: Bucket, vault: tv.Vault) -> None:
+    """The error said to run `tickvault verify`, which opens nothing encrypted and called the vault sound."""
+    info = sealed.put("secret", SECRET)
+    record = record_of(sealed, "secret")
+    edited = bytearray(record.body)
+    edited[3] ^= 1
+    forge(sealed, "secret", record.meta, edited, sequence=info.sequence)
+    told = str(refused(sealed, "secret"))
+    assert "run tickvault audit verify --objects --everything" in told
+    assert "run tickvault verify" not in told
+    assert vault.verify().sound, "its checksum was mended"
+    kinds = [(finding.kind, finding.key) for finding in vault.reconcile(everything=True).findings]
+    assert ("unreadable", "secret") in kinds or ("changed", "secret") in kinds

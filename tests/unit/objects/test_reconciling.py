@@ -133,7 +133,43 @@ def test_encrypted_versions(tmp_path):
         vault.store.keys.disable("desk")
         report = vault.reconcile()
         assert report.ok, report.findings
-        assert report.unread == 2
+        assert (report.unread, report.not_looked_at, report.complete) == (0, 2, False)
+        assert "was disabled" in report.why_not
+
+
+@pytest.mark.parametrize("fault", ["gone", "another", "damaged", "older", "other key file"])
+def test_keys_that_cannot_be_used_are_no_damage_and_no_success(tmp_path, fault):
+    """A keyring that was gone passed, and with one that was damaged or old all objects were "not what was written"."""
+    with tv.open(tmp_path / "other") as other:
+        other.create_bucket("sealed", encryption="aes-256-gcm")
+    ring, key = (tmp_path / "data" / "security" / name for name in ("keyring.json", "keyring.key"))
+    with tv.open(tmp_path / "data") as vault:
+        sealed = vault.create_bucket("sealed", encryption="aes-256-gcm")
+        old = ring.read_bytes()
+        for number in range(3):
+            sealed.put(f"k{number}", b"x")
+        sealed.put("theirs", b"x", encryption={"customer_key": bytes(range(32))})
+        vault.create_bucket("plain").put("k", b"x")
+        vault.store.keys.create("later")
+        sealed.put("later", b"x", encryption={"key": "later"})
+        vault.store.keys.destroy("later")
+        report = vault.reconcile(everything=True)
+        assert (report.findings, report.unread, report.not_looked_at, report.complete) == ([], 2, 0, True)
+    if fault == "gone":
+        ring.unlink()
+    elif fault == "another":
+        ring.write_bytes((tmp_path / "other" / "security" / "keyring.json").read_bytes())
+    elif fault == "damaged":
+        ring.write_bytes(ring.read_bytes()[:-20])
+    elif fault == "older":
+        ring.write_bytes(old)
+    else:
+        key.write_bytes((tmp_path / "other" / "security" / "keyring.key").read_bytes())
+    with tv.open(tmp_path / "data") as vault:
+        report = vault.reconcile(everything=True)
+    assert (report.findings, report.versions, report.unread, report.bytes) == ([], 6, 1, 1)
+    assert (report.not_looked_at, report.complete) == (4, False)
+    assert "keyring" in report.why_not
 
 
 def findings(vault, **options):

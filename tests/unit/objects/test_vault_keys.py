@@ -335,6 +335,40 @@ def test_rotation_and_rewrap(vault: tv.Vault) -> None:
         bucket.rewrap("nobody")
 
 
+def test_a_rewrap_is_on_record_as_one(vault: tv.Vault) -> None:
+    """It stood in the audit trail as PutObjectTagging, with and without tags, and a tagging after it had a key's id."""
+    bucket = vault.create_bucket("sealed", encryption="aes-256-gcm", versioning=True)
+    bucket.put("bare", b"one")
+    tagged = bucket.put("tagged", b"two")
+    bucket.set_tags("tagged", {"a": "1"})
+    bucket.set_headers("bare", {"cache-control": "no-store"})
+    vault.store.keys.create("next")
+    bucket.rewrap("next")
+    bucket.set_tags("tagged", {"b": "2", "c": "3"})
+    bucket.rewrap(DEFAULT)
+    vault.audit.catch_up()
+    found = [
+        (record.action, record.key, {name: record.detail[name] for name in ("tags", "key_id") if name in record.detail})
+        for record in vault.audit.query(bucket="sealed")
+        if record.action in ("RewrapObject", "PutObjectTagging", "PutObjectHeaders")
+    ]
+    assert found == [
+        ("PutObjectTagging", "tagged", {"tags": "1"}),
+        ("PutObjectHeaders", "bare", {}),
+        ("RewrapObject", "bare", {"key_id": "next"}),
+        ("RewrapObject", "tagged", {"key_id": "next"}),
+        ("PutObjectTagging", "tagged", {"tags": "2"}),
+        ("RewrapObject", "bare", {"key_id": DEFAULT}),
+        ("RewrapObject", "tagged", {"key_id": DEFAULT}),
+    ]
+    (moved, _) = vault.audit.query(action="RewrapObject", key="tagged")
+    assert moved.version_id == tagged.version_id
+    report = vault.reconcile(everything=True)
+    assert (report.findings, report.unread) == ([], 0)
+    assert bucket.get_tags("tagged") == {"b": "2", "c": "3"}
+    assert bucket.head("bare").headers == {"cache-control": "no-store"}
+
+
 def test_what_was_wrapped_anew_outlives_a_rebuild_and_compaction(vault: tv.Vault, tmp_path: Path) -> None:
     bucket = vault.create_bucket("sealed", encryption="aes-256-gcm")
     bucket.put("k", b"x")

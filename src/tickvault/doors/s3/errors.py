@@ -10,6 +10,7 @@ Source: Amazon S3 API Reference, "Error responses".
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Mapping
 
 from tickvault.doors.s3.message import Response
@@ -35,8 +36,13 @@ from tickvault.errors import (
     UploadNotFoundError,
     VersionNotFoundError,
 )
+from tickvault.security.keyring.faults import KeyFault
 
 log = logging.getLogger("tickvault.s3")
+
+#: Between two lines of the log on keys that cannot be used, seconds.
+_TOLD_EVERY_S = 60.0
+_told_of_keys_at = -_TOLD_EVERY_S
 
 #: Code -> (HTTP status, message where the raiser gives none).
 CODES: dict[str, tuple[int, str]] = {
@@ -88,6 +94,8 @@ CODES: dict[str, tuple[int, str]] = {
         400,
         "The encryption request you specified is not valid. The valid value is AES256.",
     ),
+    "KMS.DisabledException": (400, "The key is disabled."),
+    "KMS.KMSInvalidStateException": (400, "The state of the key does not allow this."),
     "KMS.NotFoundException": (400, "The key that was named does not exist."),
     "InvalidDigest": (400, "The Content-MD5 or checksum value that you specified is not valid."),
     "InvalidObjectState": (403, "The operation is not valid for the current state of the object."),
@@ -272,7 +280,10 @@ def as_s3_error(error: BaseException) -> S3Error:
     if isinstance(error, TickVaultError):
         stated = getattr(error, "s3_code", None)  # a rule of S3 that the object layer checked in S3's name
         if isinstance(stated, str):
-            return S3Error(stated, str(error) if isinstance(error, InvalidInputError) else None)
+            if isinstance(error, KeyFault):
+                _tell_of_keys(error)
+            message = getattr(error, "s3_message", str(error) if isinstance(error, InvalidInputError) else None)
+            return S3Error(stated, message)
         for kind in type(error).__mro__:
             if kind in TICKVAULT_CODES:
                 code, passes_message = TICKVAULT_CODES[kind]
@@ -289,6 +300,15 @@ def as_s3_error(error: BaseException) -> S3Error:
         return S3Error(code, message, headers=headers)
     log.error("unexpected error in the S3 door", exc_info=error)
     return S3Error("InternalError")
+
+
+def _tell_of_keys(fault: KeyFault) -> None:
+    """Tell whoever runs the server why nothing encrypted is answered; now and then, since every request ends so."""
+    global _told_of_keys_at
+    if fault.s3_code != KeyFault.s3_code or time.monotonic() < _told_of_keys_at + _TOLD_EVERY_S:
+        return
+    _told_of_keys_at = time.monotonic()
+    log.error("what is encrypted is answered %s: %s", fault.s3_code, fault)
 
 
 def error_response(error: BaseException, request_id: str, resource: str = "", *, method: str = "GET") -> Response:

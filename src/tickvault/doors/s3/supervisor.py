@@ -257,6 +257,7 @@ class Supervisor:
             upkeep = LifecycleRunner(store) if isinstance(store, ObjectStore) else None
             if upkeep is not None:
                 upkeep.start()
+                _warn_of_keys(worker, store)
             try:
                 self._work(worker, store, listener, report)
             finally:
@@ -317,6 +318,15 @@ class _Report:
         self.written = True
         os.write(self._fd, message)
         os.close(self._fd)
+
+
+def _warn_of_keys(worker: _Worker, store: ObjectStore) -> None:
+    """Say once, when the server starts, that nothing encrypted will be answered."""
+    problem = store.keys.check() if worker.index == 0 else ""
+    if problem:
+        log.warning(
+            "the vault's keys cannot be opened, and requests for what is encrypted are answered 503: %s", problem
+        )
 
 
 def _frozen(error: Exception) -> bytes:

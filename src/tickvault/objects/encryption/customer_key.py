@@ -29,22 +29,32 @@ _CHECK = b"tickvault customer key check 1"
 
 
 class CustomerKeyError(InvalidInputError):
-    """A customer's key is missing, or was given where none is asked for; the message is S3's."""
+    """A customer's key is missing, or was given where none is asked for."""
 
     s3_code = "InvalidRequest"
+
+    def __init__(self, message: str, s3_message: str | None = None) -> None:
+        super().__init__(message)
+        self.s3_message = message if s3_message is None else s3_message
+        """What S3 says of it."""
 
 
 def missing_key() -> CustomerKeyError:
     """Return the error of a read without the key that the object was written with."""
     return CustomerKeyError(
+        "the object was written with a key of the caller's own, which the vault does not keep; give it: "
+        "customer_key=…, the same 32 bytes (get, read and head take it; of a copy's source: source_customer_key=…)",
         "The object was stored using a form of Server Side Encryption. The correct parameters must be provided to "
-        "retrieve the object."
+        "retrieve the object.",
     )
 
 
 def needless_key() -> CustomerKeyError:
     """Return the error of a read with a key, of an object that was written without one."""
-    return CustomerKeyError("The encryption parameters are not applicable to this object.")
+    return CustomerKeyError(
+        "the object was written without a key of the caller's own; leave customer_key out",
+        "The encryption parameters are not applicable to this object.",
+    )
 
 
 def seal_customer(customer_key: bytes, data_key: bytes) -> tuple[bytes, bytes]:

@@ -37,12 +37,12 @@ from tickvault.security.keyring import (
     open_key_service,
     open_keyring,
 )
+from tickvault.security.keyring.protection import KEY_FILE_VARIABLE, PASSPHRASE_FILE_VARIABLE, wrong_kind
+from tickvault.security.keyring.sealed_file import FILE_SIZE_MAX, protection_kind
 
 SERVICE_VARIABLE = "TICKVAULT_KEY_SERVICE"
 OPTIONS_VARIABLE = "TICKVAULT_KEY_SERVICE_OPTIONS"
 KEYRING_VARIABLE = "TICKVAULT_KEYRING"
-PASSPHRASE_FILE_VARIABLE = "TICKVAULT_KEYRING_PASSPHRASE_FILE"  # noqa: S105 -- the name of a variable
-KEY_FILE_VARIABLE = "TICKVAULT_KEYRING_KEY_FILE"
 
 
 def open_vault_service(
@@ -72,6 +72,9 @@ def open_vault_service(
     try:
         return FileKeyService(_open_file(vault_path, path, seen, variables, create=create))
     except NotFoundError as error:
+        if seen is None and create and not os.path.lexists(path):
+            # Nothing was ever sealed: whatever is missing can be made.
+            raise AccessDeniedError(f"a keyring cannot be made for {vault_path}: {error}") from None
         raise AccessDeniedError(
             f"what is encrypted in {vault_path} cannot be read or written: {error}. Put the keyring (and the file that "
             f"protects it) back, or name it with {KEYRING_VARIABLE}, {PASSPHRASE_FILE_VARIABLE} or {KEY_FILE_VARIABLE}"
@@ -98,7 +101,7 @@ def _open_file(
     there = os.path.lexists(path)
     if not there and (seen is not None or not create):
         raise NotFoundError(f"{path}: there is no keyring")
-    protection = _protection(vault_path, variables, create=not there)
+    protection = _protection(vault_path, variables, opens=path if there else "")
     if not there:
         if path == keyring_path(vault_path):
             # Its key file may be elsewhere, and nothing else be in the vault's folder of secrets yet.
@@ -110,20 +113,35 @@ def _open_file(
     return open_keyring(path, protection, lowest_generation=lowest, keyring_id="" if seen is None else str(seen["id"]))
 
 
-def _protection(vault_path: str, variables: Mapping[str, str], *, create: bool) -> Protection:
+def _protection(vault_path: str, variables: Mapping[str, str], *, opens: str) -> Protection:
+    """Return what opens the keyring `opens`; empty: what seals the one that is to be made."""
     passphrase_file, key_file = variables.get(PASSPHRASE_FILE_VARIABLE), variables.get(KEY_FILE_VARIABLE)
     if passphrase_file and key_file:
         raise InvalidInputError(
             f"{PASSPHRASE_FILE_VARIABLE} and {KEY_FILE_VARIABLE} are both set; a keyring has one protection"
         )
+    kind = Passphrase.kind if passphrase_file else KeyFile.kind
+    sealed_with = keyring_protection(opens) if opens else ""
+    if sealed_with in (Passphrase.kind, KeyFile.kind) and sealed_with != kind:
+        # Before the file is looked at: the vault's own key file may be gone, rightly, since it was sealed anew.
+        raise AccessDeniedError(f"{opens}: {wrong_kind(sealed_with, kind)}")
     if passphrase_file:
-        return Passphrase.from_file(passphrase_file)
+        return Passphrase.from_file(passphrase_file, opens=opens)
     if key_file:
-        return KeyFile(key_file)
-    if create:
+        return KeyFile(key_file, opens=opens)
+    if not opens:
         make_folder(vault_path)
         make_key_file(vault_path)
-    return KeyFile(key_file_path(vault_path))
+    return KeyFile(key_file_path(vault_path), opens=opens)
+
+
+def keyring_protection(path: str) -> str:
+    """Return the kind of protection that a keyring file names; empty if that cannot be made out."""
+    try:
+        with open(path, "rb") as file:
+            return protection_kind(file.read(FILE_SIZE_MAX))
+    except OSError:
+        return ""
 
 
 def at_a_distance(service: KeyService) -> KeyService:

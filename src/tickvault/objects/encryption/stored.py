@@ -131,7 +131,9 @@ def part_salts(en: Mapping[str, Any], sizes: Sequence[int]) -> list[PartSalt]:
     if raw is None:
         return []
     if not raw or len(raw) != len(sizes) * _PART.size:
-        raise IntegrityError("an encrypted object does not have as many keys as parts; run `tickvault verify`")
+        raise IntegrityError(
+            "an encrypted object does not have as many keys as parts; its record was changed: restore a backup"
+        )
     return [PartSalt(*found) for found in _PART.iter_unpack(raw)]
 
 

@@ -14,10 +14,12 @@ from typing import Any
 from tickvault.errors import (
     AccessDeniedError,
     AlreadyExistsError,
+    BusyError,
     ClosedError,
     ConflictError,
     InvalidInputError,
     NotFoundError,
+    StorageError,
     TickVaultError,
 )
 from tickvault.objects.documents import VaultDocuments
@@ -33,6 +35,7 @@ from tickvault.security.keyring import (
     Protection,
     open_key_service,
 )
+from tickvault.security.keyring.faults import as_fault
 
 #: What a keyring file puts around a data key, bytes; see docs/formats/encrypted-body.md.
 _FILE_OVERHEAD = 22 + 28
@@ -96,10 +99,24 @@ class VaultKeys:
                 else:
                     state = self._documents.get(KEYRING_DOCUMENT)
                     seen = state.data if state is not None and state.data.get("id") else None
-                    service = open_vault_service(self._path, seen, create=create)
+                    try:
+                        service = open_vault_service(self._path, seen, create=create)
+                    except TickVaultError as error:
+                        # Whatever is wrong with what holds the keys, no object is damaged by it.
+                        raise as_fault(error) from None
                 self._note(service, "OpenKeyring", only_if_new=True)
                 self._service = service
             return self._service
+
+    def check(self) -> str:
+        """Open the keys, if the vault has any; return what keeps them from being opened, empty for nothing."""
+        try:
+            if self._given is None and self._documents.get(KEYRING_DOCUMENT) is None and not has_keyring(self._path):
+                return ""
+            self.open()
+        except TickVaultError as error:
+            return str(error)
+        return ""
 
     @property
     def at_once(self) -> bool:
@@ -144,8 +161,15 @@ class VaultKeys:
         return service.wrap(key_id, data_key, binding)
 
     def unwrap(self, key_id: str, wrapped: bytes, binding: bytes) -> bytes:
-        """Return a data key; raises `AccessDeniedError` for a key that is missing, disabled or destroyed."""
-        return (self._service or self.open()).unwrap(key_id, wrapped, binding)
+        """Return a data key; raises `AccessDeniedError` for a key that is missing, disabled or destroyed.
+
+        What is wrong with the keys, and not with what was wrapped, is a `KeyFault`.
+        """
+        service = self._service or self.open()
+        try:
+            return service.unwrap(key_id, wrapped, binding)
+        except (AccessDeniedError, NotFoundError, StorageError, BusyError) as error:
+            raise as_fault(error) from None
 
     def _ensure(self, key_id: str) -> KeyService:
         """Make a default key that is not there yet; any other key has to be there."""

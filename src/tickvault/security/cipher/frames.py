@@ -149,7 +149,8 @@ class Frames:
     def _damaged(self, index: int) -> IntegrityError:
         return IntegrityError(
             f"frame {index} of an encrypted body does not open ({self.suite.name}): its bytes, its place or its key "
-            "are not those it was sealed with; run tickvault verify, and restore the object from a backup"
+            "are not those it was sealed with, although its checksum holds; restore the object from a backup. To find "
+            "all such run tickvault audit verify --objects --everything: tickvault verify opens nothing encrypted"
         )
 
 

@@ -142,7 +142,7 @@ def _check_length(length: int, needed: int) -> None:
     if length != needed:
         raise IntegrityError(
             f"an encrypted body is cut off or lengthened: {needed} stored bytes were expected, there are {length}; "
-            "run tickvault verify, and restore the object from a backup"
+            "run tickvault audit verify --objects --everything, and restore the object from a backup"
         )
 
 

@@ -59,7 +59,8 @@ def unwrap_data_key(kek: Aead, wrapped: bytes, binding: bytes) -> bytes:
     except (InvalidTag, ValueError):  # ValueError: too short for a nonce
         raise IntegrityError(
             "a wrapped data key does not open: it was damaged, or belongs to another object, version or "
-            "key-encryption key; run tickvault verify, and restore the object from a backup"
+            "key-encryption key; restore the object from a backup. To find all such run tickvault audit verify "
+            "--objects --everything: tickvault verify opens nothing encrypted"
         ) from None
 
 

@@ -5,6 +5,7 @@ The file's drawing is in ``docs/formats/keyring.md``.
 """
 
 from tickvault.security.keyring.envelope import EnvelopeKeyService
+from tickvault.security.keyring.faults import KeyDestroyedError, KeyFault
 from tickvault.security.keyring.file_service import FileKeyService
 from tickvault.security.keyring.keyring import Keyring, create_keyring, open_keyring
 from tickvault.security.keyring.protection import KeyFile, Passphrase, Protection
@@ -17,6 +18,8 @@ __all__ = [
     "EnvelopeKeyService",
     "FileKeyService",
     "KeyDescription",
+    "KeyDestroyedError",
+    "KeyFault",
     "KeyFile",
     "KeyService",
     "Keyring",

@@ -162,7 +162,9 @@ class EnvelopeKeyService:
     def _ask(self, key_id: str, prefix: bytes, rest_size: int) -> _Known:
         check_key_id(key_id)
         if len(prefix) <= _HEADER.size or not WRAP_OVERHEAD < rest_size <= WRAP_OVERHEAD + WRAPPED_PLAIN_SIZE_MAX:
-            raise IntegrityError("a wrapped data key is cut off, lengthened or damaged; run tickvault verify")
+            raise IntegrityError(
+                "a wrapped data key is cut off or damaged; run tickvault audit verify --objects --everything"
+            )
         version, suite_id, size = _HEADER.unpack(prefix[: _HEADER.size])
         if version != _BLOB_VERSION or size > REMOTE_SIZE_MAX:
             raise IntegrityError(

@@ -21,11 +21,12 @@ from typing import NamedTuple
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from tickvault.errors import AccessDeniedError, IntegrityError, InvalidInputError
+from tickvault.errors import IntegrityError, InvalidInputError
 from tickvault.security.cipher import SUITES, suite_named, unwrap_data_key, wrap_data_key
 from tickvault.security.cipher.aead import Aead
 from tickvault.security.cipher.suite import AES_256_GCM
 from tickvault.security.cipher.wrapping import WRAP_OVERHEAD, WRAPPED_PLAIN_SIZE_MAX
+from tickvault.security.keyring.faults import KeysDeniedError
 from tickvault.security.keyring.key import Key, usable
 from tickvault.security.keyring.keyring import Keyring, Snapshot
 from tickvault.security.keyring.service import KeyDescription
@@ -132,7 +133,8 @@ class FileKeyService:
     def _new_unwrapping(self, key_id: str, blob: bytes) -> Aead:
         if not HEADER_SIZE + WRAP_OVERHEAD < len(blob) <= _BLOB_SIZE_MAX:
             raise IntegrityError(
-                f"a wrapped data key of {len(blob)} bytes is cut off or lengthened; run tickvault verify"
+                f"a wrapped data key of {len(blob)} bytes is cut off or lengthened; run tickvault audit verify "
+                "--objects --everything"
             )
         blob_version, suite_id, number, salt = _HEADER.unpack(blob[:HEADER_SIZE])
         if blob_version != _BLOB_VERSION:
@@ -148,16 +150,16 @@ class FileKeyService:
         if SUITES[key.suite].id != suite_id:
             raise IntegrityError(
                 f"a wrapped data key names cipher suite {suite_id}, and key {key_id} is of {key.suite}: it is damaged, "
-                "or belongs to another key; run tickvault verify"
+                "or belongs to another key; run tickvault audit verify --objects --everything"
             )
         for version in key.versions:
             if version.version == number:
                 break
         else:
-            raise AccessDeniedError(
+            raise KeysDeniedError(
                 f"unwrap with key {key_id}: its version {number} is not in {self.keyring.path}, which has versions "
                 f"{key.versions[0].version} to {key.versions[-1].version}; put the newest keyring back, or the wrapped "
-                "data key is damaged (run tickvault verify)"
+                "data key was changed (run tickvault audit verify --objects --everything)"
             )
         aead = _derive(key, version.material, salt)
         kept = derived.unwrapping

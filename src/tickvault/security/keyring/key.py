@@ -13,8 +13,9 @@ from datetime import UTC, datetime
 from itertools import pairwise
 from typing import Any
 
-from tickvault.errors import AccessDeniedError, ConflictError, FormatError, InvalidInputError
+from tickvault.errors import ConflictError, FormatError, InvalidInputError
 from tickvault.security.cipher import SUITES, suite_named
+from tickvault.security.keyring.faults import KeyDestroyedError, KeyDisabledError, KeyMissingError, told
 from tickvault.security.keyring.service import KeyDescription, KeyState, check_key_id
 
 #: Versions of one key, at most.
@@ -177,18 +178,22 @@ def usable(keys: Mapping[str, Key], key_id: str, doing: str, path: str) -> Key:
     """
     key = keys.get(check_key_id(key_id))
     if key is None:
-        raise AccessDeniedError(
+        missing = KeyMissingError(
             f"{doing} with key {key_id}: it is not in {path}; open the keyring that has it, or restore it from a backup"
         )
+        raise told(missing, f"Key {key_id} does not exist.")
     if key.state == "disabled":
-        raise AccessDeniedError(
-            f"{doing} with key {key_id}: it was disabled{_since(key)}; enable it, if it may be used again"
+        disabled = KeyDisabledError(
+            f"{doing} with key {key_id}: it was disabled{_since(key)}; if it may be used again, enable it "
+            f"(`tickvault keys enable {key_id}`)"
         )
+        raise told(disabled, f"Key {key_id} is disabled.")
     if key.state == "destroyed":
-        raise AccessDeniedError(
+        destroyed = KeyDestroyedError(
             f"{doing} with key {key_id}: it was destroyed{_since(key)}; what was encrypted under it cannot be read any "
             "more, and new objects need another key"
         )
+        raise told(destroyed, f"Key {key_id} was destroyed; what was encrypted under it cannot be read any more.")
     return key
 
 

@@ -13,11 +13,12 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from tickvault.errors import AccessDeniedError, AlreadyExistsError, IntegrityError, NotFoundError
+from tickvault.errors import AccessDeniedError, AlreadyExistsError, IntegrityError, NotFoundError, TickVaultError
 from tickvault.seam.clock import Clock, SystemClock
 from tickvault.seam.disk import Disk, OsDisk
 from tickvault.security.cipher import AES_256_GCM
 from tickvault.security.keyring import storing
+from tickvault.security.keyring.faults import as_fault
 from tickvault.security.keyring.key import Key
 from tickvault.security.keyring.protection import Protection
 from tickvault.security.keyring.sealed_file import KeyringContent, decode, encode
@@ -84,8 +85,12 @@ class Keyring:
         if not now and self._clock.monotonic_ns() < self._check_at_ns:
             return self._snapshot
         with self._lock:
-            if not self._snapshot.file.is_current(self.path):
-                self._snapshot = self._load()
+            try:
+                if not self._snapshot.file.is_current(self.path):
+                    self._snapshot = self._load()
+            except TickVaultError as error:
+                # It was opened: what is wrong now is not that of any object.
+                raise as_fault(error) from None
             self._check_at_ns = self._clock.monotonic_ns() + self._interval_ns
             return self._snapshot
 

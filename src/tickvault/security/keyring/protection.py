@@ -17,7 +17,7 @@ from typing import Any, Protocol
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from tickvault.errors import AccessDeniedError, FormatError, InvalidInputError
+from tickvault.errors import AccessDeniedError, FormatError, InvalidInputError, NotFoundError
 from tickvault.seam.private_file import read_private
 
 #: scrypt's cost of new keyrings (RFC 7914): 128 MiB and some tenths of a second.
@@ -27,8 +27,16 @@ _SCRYPT_R, _SCRYPT_P = 8, 1
 _SCRYPT_R_MAX, _SCRYPT_P_MAX = 16, 4
 _SCRYPT_MEMORY_MAX = 1 << 30
 
+#: What names the file of each protection, for whatever opens a vault.
+PASSPHRASE_FILE_VARIABLE = "TICKVAULT_KEYRING_PASSPHRASE_FILE"  # noqa: S105 -- the name of a variable
+KEY_FILE_VARIABLE = "TICKVAULT_KEYRING_KEY_FILE"
+_VARIABLES = {"passphrase": PASSPHRASE_FILE_VARIABLE, "key_file": KEY_FILE_VARIABLE}
+
 PASSPHRASE_SIZE_MIN, PASSPHRASE_SIZE_MAX = 8, 1024
 KEY_FILE_SIZE = 32
+#: So much of a key file is read, to say how many bytes it has.
+_KEY_FILE_READ_MAX = 4096
+_RESEAL = "seal the keyring with another one (`tickvault keys protect`)"
 _SALT_SIZE = 16
 _MASTER_SIZE = 32
 
@@ -39,6 +47,10 @@ class Protection(Protocol):
     @property
     def kind(self) -> str:
         """Name of the way, as the file has it."""
+
+    @property
+    def path(self) -> str:
+        """The file that holds the secret; empty for one that was given otherwise."""
 
     def fresh(self) -> dict[str, Any]:
         """Return parameters for a new file: what JSON can hold, with the kind."""
@@ -75,19 +87,35 @@ class Passphrase:
                 f"a passphrase must have {PASSPHRASE_SIZE_MIN} to {PASSPHRASE_SIZE_MAX} bytes, has {len(secret)}"
             )
         _check_scrypt(scrypt_n, _SCRYPT_R, _SCRYPT_P, InvalidInputError)
+        self.path = ""
         self._secret = secret
         self._scrypt_n = scrypt_n
         self._derived: tuple[tuple[Any, ...], bytes] | None = None
         self._lock = threading.Lock()
 
     @classmethod
-    def from_file(cls, path: str, *, scrypt_n: int = SCRYPT_N) -> Passphrase:
-        """Return the passphrase in a private file, without the line end behind it; see `read_private`."""
+    def from_file(cls, path: str, *, scrypt_n: int = SCRYPT_N, opens: str = "") -> Passphrase:
+        """Return the passphrase in a private file, without the line end behind it; see `read_private`.
+
+        Parameters
+        ----------
+        opens : str, optional
+            The keyring that is sealed with it: then a message never says to write another one.
+        """
+        remedy = _RESEAL if opens else "choose another passphrase"
         try:
-            text = read_private(path, size_max=PASSPHRASE_SIZE_MAX + 2).decode()
+            text = read_private(path, size_max=PASSPHRASE_SIZE_MAX + 2, holds="a passphrase", remedy=remedy).decode()
+            found = cls(text.removesuffix("\n").removesuffix("\r"), scrypt_n=scrypt_n)
         except UnicodeDecodeError:
-            raise InvalidInputError(f"{path}: the passphrase must be UTF-8 text") from None
-        return cls(text.removesuffix("\n").removesuffix("\r"), scrypt_n=scrypt_n)
+            raise InvalidInputError(f"{path}: the passphrase must be UTF-8 text{_put_back(opens)}") from None
+        except InvalidInputError as error:
+            named = "" if str(error).startswith(path) else f"{path}: "
+            raise InvalidInputError(f"{named}{error}{_put_back(opens)}") from None
+        except NotFoundError:
+            way = _put_back(opens) or "; write the passphrase into it, readable by its owner only (chmod 600)"
+            raise NotFoundError(f"{path}: there is no such file; it must hold the keyring's passphrase{way}") from None
+        found.path = path
+        return found
 
     def __repr__(self) -> str:
         return "Passphrase(…)"
@@ -121,20 +149,34 @@ class Passphrase:
 
 
 class KeyFile:
-    """A file of 32 random bytes, readable by its owner only; see `read_private`."""
+    """A file of 32 random bytes, readable by its owner only; see `read_private`.
+
+    Parameters
+    ----------
+    opens : str, optional
+        The keyring that is sealed with it. A message then says to put the right file back and never how to make one,
+        which, followed, would write over the only bytes that may still open the keyring.
+    """
 
     kind = "key_file"
 
-    def __init__(self, path: str) -> None:
-        secret = read_private(path, size_max=KEY_FILE_SIZE + 1)
+    def __init__(self, path: str, *, opens: str = "") -> None:
+        remedy = _RESEAL if opens else "make a new one"
+        try:
+            secret = read_private(path, size_max=_KEY_FILE_READ_MAX, holds="a key", remedy=remedy)
+        except InvalidInputError as error:
+            raise InvalidInputError(f"{error}{_put_back(opens)}") from None
+        except NotFoundError:
+            way = _put_back(opens) or f"; make it: {_making(path)}"
+            raise NotFoundError(f"{path}: there is no such file; it must hold the keyring's key{way}") from None
         if len(secret) != KEY_FILE_SIZE:
             raise InvalidInputError(
-                f"{path}: a key file must have {KEY_FILE_SIZE} random bytes and nothing else, has "
-                f"{'more' if len(secret) > KEY_FILE_SIZE else len(secret)}; make one: "
-                f"(umask 077; head -c {KEY_FILE_SIZE} /dev/urandom > {path})"
+                f"{path}: a key file must have {KEY_FILE_SIZE} random bytes and nothing else, has {len(secret)}"
+                + (_mending(path, secret, opens) if opens else f"; make another: {_making(f'{path}.new')}")
             )
         if len(set(secret)) < 8:
-            raise InvalidInputError(f"{path}: these {KEY_FILE_SIZE} bytes are not random; make a key file anew")
+            way = _put_back(opens) or f"; make another: {_making(f'{path}.new')}"
+            raise InvalidInputError(f"{path}: these {KEY_FILE_SIZE} bytes are not random{way}")
         self.path = path
         self._secret = secret
 
@@ -155,10 +197,50 @@ class KeyFile:
         return HKDF(SHA256(), _MASTER_SIZE, _salt(parameters), b"tickvault keyring master 1").derive(self._secret)
 
 
+def wrong_secret(path: str, protection: Protection) -> str:
+    """Return what to say of a keyring that is sealed with another secret of the same kind."""
+    what = protection.kind.replace("_", " ")
+    tried = f" in {protection.path}" if protection.path and protection.kind == "passphrase" else f" {protection.path}"
+    variable = _VARIABLES.get(protection.kind)
+    way = f", or name it with {variable}" if variable else ""
+    return (
+        f"{path}: the {what}{tried.rstrip()} is not the one it was sealed with; put the right one back from where a "
+        f"copy of it is kept{way}"
+    )
+
+
+def wrong_kind(found: object, kind: str) -> str:
+    """Return what to say of a keyring that is sealed with a secret of another kind."""
+    text = f"the keyring is protected by a {found!r:.40}, not by a {kind!r}"
+    wanted, given = (_VARIABLES.get(each) for each in (str(found), kind))
+    if wanted is None or given is None:
+        return f"{text}; open it with that"
+    return f"{text}: set {wanted} to the file that holds it (and unset {given})"
+
+
 def _check_kind(kind: str, parameters: Mapping[str, Any]) -> None:
     found = parameters.get("kind")
     if found != kind:
-        raise AccessDeniedError(f"the keyring is protected by a {found!r:.40}, not by a {kind!r}; open it with that")
+        raise AccessDeniedError(wrong_kind(found, kind))
+
+
+def _put_back(opens: str) -> str:
+    if not opens:
+        return ""
+    return f"; {opens} is sealed with it and opens with nothing else: put the right file back from where a copy is kept"
+
+
+def _making(path: str) -> str:
+    return f"(umask 077; head -c {KEY_FILE_SIZE} /dev/urandom > {path})"
+
+
+def _mending(path: str, secret: bytes, opens: str) -> str:
+    if len(secret) != KEY_FILE_SIZE + 1 or secret[-1:] != b"\n":
+        return _put_back(opens)
+    return (
+        f": one byte too many, a line end that an editor may have added{_put_back(opens)}; or try it without its last "
+        f"byte, on a copy: (umask 077; head -c {KEY_FILE_SIZE} {path} > {path}.trimmed), named with {KEY_FILE_VARIABLE}"
+    )
 
 
 def _check_scrypt(n: Any, r: Any, p: Any, error: type[InvalidInputError | FormatError]) -> None:

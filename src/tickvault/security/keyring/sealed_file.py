@@ -22,7 +22,7 @@ from tickvault.errors import AccessDeniedError, FormatError, IntegrityError, Inv
 from tickvault.security.cipher import AES_256_GCM
 from tickvault.security.cipher.aead import NONCE_SIZE, InvalidTag
 from tickvault.security.keyring.key import Key
-from tickvault.security.keyring.protection import Protection
+from tickvault.security.keyring.protection import Protection, wrong_secret
 
 FORMAT = "tickvault-keyring"
 FORMAT_VERSION = 1
@@ -92,7 +92,7 @@ def decode(data: bytes, protection: Protection, path: str) -> KeyringContent:
     header = {name: document[name] for name in document if name not in ("nonce", "sealed", "sha256")}
     seal_key, check = _derive(protection.master_key(document["protection"]))
     if not hmac.compare_digest(check, document["check"]):
-        raise AccessDeniedError(f"{path}: the {protection.kind.replace('_', ' ')} is not the one it was sealed with")
+        raise AccessDeniedError(wrong_secret(path, protection))
     try:
         nonce, sealed = bytes.fromhex(document["nonce"]), base64.b64decode(document["sealed"], validate=True)
         plain = AES_256_GCM.aead(seal_key).decrypt(nonce, sealed, _spell(header))
@@ -108,6 +108,15 @@ def decode(data: bytes, protection: Protection, path: str) -> KeyringContent:
     if len(by_id) != len(keys):
         raise FormatError(f"{path}: has two keys of one id; {_MEND}")
     return KeyringContent(document["keyring_id"], document["generation"], document["protection"], by_id)
+
+
+def protection_kind(data: bytes) -> str:
+    """Return the kind of protection that the bytes of a keyring file name; empty if that cannot be made out."""
+    try:
+        kind = json.loads(data)["protection"]["kind"]
+    except (ValueError, RecursionError, TypeError, LookupError):
+        return ""
+    return kind if isinstance(kind, str) else ""
 
 
 def _checked(data: bytes, path: str) -> dict[str, Any]:

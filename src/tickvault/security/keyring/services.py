@@ -37,9 +37,9 @@ def open_file_service(options: Mapping[str, str]) -> FileKeyService:
         raise InvalidInputError("the key service file needs path, and either passphrase_file or key_file")
     protection: Protection
     if options.get("key_file"):
-        protection = KeyFile(options["key_file"])
+        protection = KeyFile(options["key_file"], opens=options["path"])
     else:
-        protection = Passphrase.from_file(options["passphrase_file"])
+        protection = Passphrase.from_file(options["passphrase_file"], opens=options["path"])
     lowest = options.get("lowest_generation", "0")
     if not (lowest.isascii() and lowest.isdigit() and len(lowest) < 19):
         raise InvalidInputError(f"lowest_generation={lowest!r:.80} of the key service file must be a number")

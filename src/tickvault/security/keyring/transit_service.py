@@ -195,7 +195,8 @@ class TransitKeyService:
         if answer.status == 400 and doing == "unwrap":
             return IntegrityError(
                 f"unwrap with key {key_id}: the engine cannot open it ({answer.errors or 'no reason given'}): it was "
-                "damaged, or belongs to another object, version or key; run tickvault verify"
+                "damaged, or belongs to another object, version or key; run tickvault audit verify --objects "
+                "--everything"
             )
         return StorageError(
             f"{doing} with key {key_id}: {self!r} answered {answer.status} ({answer.errors or 'no reason given'}); see "

@@ -7,6 +7,7 @@ import pytest
 
 from tickvault import errors
 from tickvault.doors.s3.errors import CODES, TICKVAULT_CODES, S3Error, as_s3_error, error_response
+from tickvault.objects.encryption.customer_key import missing_key, needless_key
 
 
 def every_error():
@@ -74,3 +75,13 @@ def test_delete_markers_are_told():
 
 def test_busy_is_slow_down():
     assert error_response(errors.BusyError("x"), "ID").status == 503
+
+
+def test_a_customer_s_key_is_asked_for_in_the_words_of_who_asks():
+    """Python's `get` said S3's sentence, which names no argument."""
+    for error, words in ((missing_key(), "The object was stored using a form of"), (needless_key(), "The encryption")):
+        answer = as_s3_error(error)
+        assert (answer.code, answer.status) == ("InvalidRequest", 400)
+        assert answer.message.startswith(words)
+        assert "customer_key" in str(error)
+        assert "customer_key" not in answer.message
