@@ -5,7 +5,8 @@ Everything else (reads, refusals, failures, requests that changed nothing) is pu
 answer is sent.
 
 Invariants: every request that was answered is in the trail once, by its own record or by those of its changes and of
-what was refused within it; no signature, secret or body is copied; what cannot be recorded is answered 503 and not done again in silence.
+what was refused within it; no signature, secret or body is copied; what cannot be recorded is answered 503 and not done
+again in silence.
 """
 
 from __future__ import annotations

@@ -98,7 +98,7 @@ class Authorizer:
             return True
         ask = Ask(request, bucket, settings, self._clock, context.find_bucket)
         if body is not None:
-            ask.body = body
+            ask.body, ask.owner_id = body, context.owner_id
         elif operation in KEYS_IN_BODY and self._reads_body(rights, settings, KEYS_IN_BODY[operation]):
             return False
         if signer is None and not needs and not self._lets_anyone_in(settings):

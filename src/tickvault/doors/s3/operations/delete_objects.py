@@ -1,8 +1,9 @@
 """DeleteObjects: up to 1,000 deletes in one request.
 
 Invariants: each key is allowed or refused, and succeeds or fails, by itself, is reported in the order it was asked for,
-and is in the audit trail by itself where it was refused or failed, as that of a DeleteObject would be; in quiet mode only failures are reported; the list is acted on only if a digest of it was sent and found right, and
-only if it can be read in one way: what is named twice, or holds elements where text belongs, is refused whole.
+and is in the audit trail by itself where it was refused or failed, as that of a DeleteObject would be; in quiet mode
+only failures are reported; the list is acted on only if a digest of it was sent and found right, and only if it can be
+read in one way: what is named twice, or holds elements where text belongs, is refused whole.
 
 Source: Amazon S3 API Reference, DeleteObjects.
 """
