@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
+import socket
+import struct
+import threading
+import time
+import urllib.parse
 from datetime import UTC, datetime, timedelta
 
 import boto3
 import botocore.config
 import pytest
+from botocore.auth import S3SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
 from botocore.exceptions import ClientError
 from identity_world import served as served_world
 from identity_world import statement
@@ -281,3 +290,36 @@ def test_a_refused_form_names_its_key(tmp_path):
         assert world.raw("POST", "/raw", body, headers) == (403, "AccessDenied")
         (told,) = world.vault.audit.query(category=Category.REFUSAL)
         assert (told.action, told.bucket, told.key, told.identity) == ("PostObject", "raw", "in/form", user.arn)
+
+
+def test_a_refusal_that_nobody_waits_for_is_told_too(served, monkeypatch):
+    """A client that was gone before its answer left no trace of what was refused to it."""
+    from tickvault.doors.s3.operations import delete_object
+
+    commit = delete_object.async_commit
+    arrived = threading.Event()
+
+    async def slowly(*arguments):
+        arrived.set()
+        await asyncio.sleep(0.3)
+        return await commit(*arguments)
+
+    monkeypatch.setattr(delete_object, "async_commit", slowly)
+    vault, endpoint, pair = served
+    bucket = vault.create_bucket("kept", object_lock=True)
+    version = bucket.put("k", b"x", legal_hold=True).version_id
+    asked = AWSRequest("DELETE", f"{endpoint}/kept/k?versionId={version}")
+    S3SigV4Auth(Credentials(pair.access_key, pair.secret_key), "s3", "us-east-1").add_auth(asked)
+    place = urllib.parse.urlsplit(endpoint)
+    with socket.create_connection((place.hostname, place.port)) as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        lines = [f"DELETE /kept/k?versionId={version} HTTP/1.1", f"Host: {place.netloc}"]
+        lines += [f"{name}: {value}" for name, value in asked.headers.items()]
+        client.sendall("\r\n".join([*lines, "", ""]).encode())
+        assert arrived.wait(10)
+    deadline = time.monotonic() + 10
+    while not (found := list(vault.audit.query(category=Category.REFUSAL))) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert [(told.action, told.key, told.version_id, told.result) for told in found] == [
+        ("DeleteObjectVersion", "k", version, "ObjectLocked")
+    ]

@@ -178,6 +178,16 @@ def test_a_denied_key_is_denied_where_the_bucket_names_it(world, keys, asked):
     user.s3.put_object(Bucket=plain, Key="a", Body=b"1", **asked)
 
 
+def test_a_form_has_the_key_of_the_bucket_too(world, keys):
+    user = all_but(world, {"StringEquals": {KEY_ID: "desk-7"}})
+    for setting, status in (({"key": "desk-7"}, 403), ({"key": "desk-8"}, 204)):
+        name = encrypting(world, setting)
+        fields = {**user.s3.generate_presigned_post(name, "form")["fields"], "file": "body"}
+        parts = [f'--x\r\nContent-Disposition: form-data; name="{n}"\r\n\r\n{v}\r\n' for n, v in fields.items()]
+        body = ("".join(parts) + "--x--\r\n").encode()
+        assert world.raw("POST", f"/{name}", body, {"Content-Type": "multipart/form-data; boundary=x"})[0] == status
+
+
 def test_python_sees_the_key_of_the_bucket_too(world, keys):
     user = all_but(world, {"StringEquals": {KEY_ID: "desk-7"}})
     name = encrypting(world, {"key": "desk-7", "suite": "aes-256-gcm"})

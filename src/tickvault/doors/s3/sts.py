@@ -262,4 +262,6 @@ def _failed(request: Request, error: Exception) -> Response:
         return Response(status, headers, told, error=code)
     kind = "Sender" if status < 500 else "Receiver"
     content = f"<Error>{tag('Type', kind)}{tag('Code', code)}<Message>{escape(failure.message)}</Message></Error>"
-    return _document("ErrorResponse", content, request, status, code)
+    answer = _document("ErrorResponse", content, request, status, code)
+    answer.reason = failure.message if status == 403 else ""
+    return answer
