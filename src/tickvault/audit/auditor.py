@@ -181,8 +181,8 @@ class Auditor:
     def _refused(self, caller: Caller, error: LockedError) -> None:
         """Record that a guard refused a change; what a door asked for, the door records."""
         actor = Actor.of(caller.who) if caller.who else process_actor()
-        if actor.door == "system" or (actor.door == "s3" and actor.action != "DeleteObjects"):
-            # The door tells of a request as a whole; lifecycle rules ask again and again, and report it themselves.
+        if actor.door in ("system", "s3"):
+            # The door tells of what its requests asked for; lifecycle rules ask again and again, and report themselves.
             return
         bucket, key, version_id = error.where
         self.record(

@@ -92,7 +92,9 @@ class Authority:
         """Return seconds since the epoch."""
         return self._store.engine.clock.now_ns() / 1_000_000_000
 
-    def allows(self, action: str, resource: str, bucket: BucketInfo | None = None, keys: KeysOf | None = None) -> str:
+    def refusal_of(
+        self, action: str, resource: str, bucket: BucketInfo | None = None, keys: KeysOf | None = None
+    ) -> str:
         """Return an empty text if it may, else why not.
 
         Parameters
@@ -125,7 +127,7 @@ class Authority:
         """Raise `AccessDeniedError`, and have it in the audit trail, unless it may."""
         refused: CredentialRefusedError | None = None
         try:
-            why = self.allows(action, resource, bucket, keys)
+            why = self.refusal_of(action, resource, bucket, keys)
         except CredentialRefusedError as error:
             refused, why = error, str(error)
         if not why:

@@ -23,10 +23,10 @@ from tickvault.objects.condition_keys import (
     copy_source_key,
     lock_keys,
     moment_keys,
-    requested_encryption_keys,
     tag_keys,
+    used_encryption_keys,
 )
-from tickvault.objects.encryption.setting import EncryptionRequest
+from tickvault.objects.encryption.setting import ENCRYPTION_DOCUMENT, EncryptionRequest
 from tickvault.objects.lock.retention import ObjectLock, until_ns_of
 from tickvault.objects.model import BucketInfo, DeleteResult
 from tickvault.objects.put import ObjectWriter
@@ -87,7 +87,21 @@ def _written(asked: Arguments) -> Iterable[str]:
         yield "s3:PutObjectRetention"
     if asked.get("legal_hold") or (lock is not None and lock.legal_hold):
         yield "s3:PutObjectLegalHold"
+    if "x-amz-acl" in _header_names(asked):
+        yield "s3:PutObjectAcl"
     yield from _compared(asked)
+
+
+def _headers_set(asked: Arguments) -> Iterable[str]:
+    names = _header_names(asked)
+    if names != {"x-amz-acl"}:
+        yield "s3:PutObject"
+    if "x-amz-acl" in names:
+        yield "s3:PutObjectAcl" if asked.get("version_id") is None else "s3:PutObjectVersionAcl"
+
+
+def _header_names(asked: Arguments) -> set[str]:
+    return {str(name).lower() for name in asked.get("headers") or ()}
 
 
 def _compared(asked: Arguments) -> Iterable[str]:
@@ -132,7 +146,7 @@ ON_OBJECT: Mapping[str, Rule] = {
     "delete_operation": _deleted,
     "get_tags": _READ_TAGS,
     "set_tags": _versioned("s3:PutObjectTagging", "s3:PutObjectVersionTagging"),
-    "set_headers": _plain("s3:PutObject"),
+    "set_headers": _headers_set,
     "retain": _retained,
     "hold": _plain("s3:PutObjectLegalHold"),
     "create_upload": _written,
@@ -200,7 +214,7 @@ def readable_info(info: BucketInfo, authority: Authority) -> BucketInfo:
 
     def may(name: str) -> bool:
         action = READS_SETTING.get(name, _ROOT_ONLY)
-        return not authority.allows(action, bucket_arn(info.name), info)
+        return not authority.refusal_of(action, bucket_arn(info.name), info)
 
     def refuse(name: str) -> None:
         authority.check(READS_SETTING.get(name, _ROOT_ONLY), bucket_arn(info.name), bucket=info)
@@ -223,12 +237,19 @@ class AuthorizedBucket(Bucket):
         self.ask(["s3:ListBucket"], None, {})
         return readable_info(self.state.current(self.store), self.authority)
 
-    def ask(self, actions: Iterable[str], key: str | None, asked: Arguments) -> None:
-        """Raise unless every action is allowed on an object, or on the bucket for `key` None."""
+    def ask(self, actions: Iterable[str], key: str | None, asked: Arguments, *, writes: bool = False) -> None:
+        """Raise unless every action is allowed on an object, or on the bucket for `key` None.
+
+        Parameters
+        ----------
+        writes : bool
+            It begins a version of its own, which is encrypted as it, or the bucket, says.
+        """
         info = self.state.current(self.store)
         resource = bucket_arn(self.name) if key is None else object_arn(self.name, key)
         version_id = asked.get("version_id")
-        question = _Asked(asked, self.authority, on_object=key is not None)
+        setting = info.documents.get(ENCRYPTION_DOCUMENT)
+        question = _Asked(asked, self.authority, setting, on_object=key is not None, writes=writes)
         # What is stored is looked up by a handle that asks nobody.
         plain = Bucket(self.store, self.state)
         plain.embedded = False
@@ -251,7 +272,7 @@ class AuthorizedBucket(Bucket):
         items = list(items)
         for item in items:
             if isinstance(item, Sequence) and len(item) == 2 and isinstance(item[0], str):
-                self.ask(["s3:PutObject"], item[0], {})
+                self.ask(["s3:PutObject"], item[0], {}, writes=True)
         with calling(self.authority.caller):
             return super().put_many(items)
 
@@ -279,29 +300,41 @@ class AuthorizedBucket(Bucket):
         """As `Bucket.copy`; the source is read and the destination written by the same identity."""
         read = {"version_id": options.get("version_id")}
         self.ask(_READ(read), key, read)
-        tagged = options.get("tags") is None and self._is_tagged(key, options.get("version_id"))
-        if tagged:
+        # What the copy keeps of its source is what the store acts on: conditions see it as if it had been asked for.
+        kept: dict[str, Any] = {}
+        plain = Bucket(self.store, self.state)
+        plain.embedded = False
+        info = plain.head(key, version_id=options.get("version_id"))
+        if options.get("tags") is None and info.tag_count:
             self.ask(_READ_TAGS(read), key, read)
+            kept["tags"] = plain.get_tags(key, version_id=info.version_id)
+        if options.get("metadata") is None:
+            kept["headers"] = info.headers
         target = dest_bucket or self
         if not isinstance(target, AuthorizedBucket):
             target = AuthorizedBucket(target.store, target.state, self.authority)
-        written = {**options, "version_id": None, "copy_source": (self.name, key)}
-        target.ask(_written(written), dest_key, written)
-        if tagged:
-            target.ask(["s3:PutObjectTagging"], dest_key, written)
+        written = {**options, **kept, "version_id": None, "copy_source": (self.name, key)}
+        target.ask(_written(written), dest_key, written, writes=True)
         with calling(self.authority.caller):
             return super().copy(key, dest_key, dest_bucket=target, **options)
-
-    def _is_tagged(self, key: str, version_id: str | None) -> bool:
-        return Bucket.head(self, key, version_id=version_id).tag_count > 0
 
 
 class _Asked:
     """What a verb asks, by its arguments, as conditions see it."""
 
-    def __init__(self, asked: Arguments, authority: Authority, *, on_object: bool) -> None:
+    def __init__(
+        self,
+        asked: Arguments,
+        authority: Authority,
+        setting: Mapping[str, Any] | None,
+        *,
+        on_object: bool,
+        writes: bool,
+    ) -> None:
         self._asked = asked
+        self._setting = setting
         self._on_object = on_object
+        self._writes = writes
         self.upload_id: str | None = asked.get("upload_id")
         self.clock = authority.now_s
 
@@ -313,16 +346,21 @@ class _Asked:
             for name, key in (("prefix", "s3:prefix"), ("delimiter", "s3:delimiter"), ("limit", "s3:max-keys")):
                 if asked.get(name) is not None:
                     keys[key] = str(asked[name])
+            if asked.get("name") == "acl":
+                keys["s3:x-amz-acl"] = str(asked.get("value") or "private")
             return keys
         tags = asked.get("tags") or asked.get("tag_set")
         if tags:
             keys.update(tag_keys({str(name): str(value) for name, value in tags.items()}))
         keys.update(_asked_lock_keys(asked, now_s))
-        keys.update(requested_encryption_keys(EncryptionRequest.of(asked.get("encryption"))))
+        if self._writes:
+            keys.update(used_encryption_keys(self._setting, EncryptionRequest.of(asked.get("encryption"))))
         headers = {str(name).lower(): value for name, value in (asked.get("headers") or {}).items()}
         for name in ("x-amz-acl", "x-amz-storage-class"):
             if headers.get(name) is not None:
                 keys[f"s3:{name}"] = str(headers[name])
+        if "x-amz-acl" in headers and headers["x-amz-acl"] is None:
+            keys["s3:x-amz-acl"] = "private"  # taken away
         if "copy_source" in asked:
             keys.update(copy_source_key(*asked["copy_source"]))
             # As at S3, where one header says of both whether they are kept.
@@ -362,7 +400,7 @@ def _asking(name: str, rule: Rule, *, on_object: bool) -> Callable[..., Any]:
         key = asked["key"] if on_object else None
 
         def ask() -> None:
-            self.ask(rule(asked), key, asked)
+            self.ask(rule(asked), key, asked, writes=rule is _written)
 
         ask()
         with calling(self.authority.caller):

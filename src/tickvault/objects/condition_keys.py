@@ -3,7 +3,9 @@
 A door says what is asked (`Asked`); `Keys` adds what is stored: tags, and the lock of a version.
 
 Invariants: a value is the one that the store acts on, not one of the ways to write it: the source of a copy without a
-leading slash, percent signs or version, a key's id without its ARN; a value is one that its operators can read, or its
+leading slash, percent signs or version, a key's id without its ARN, and where a write leaves its encryption to its
+bucket, that of the bucket; what adds to an upload has what the upload was begun with, whatever it says itself; a value
+is one that its operators can read, or its
 key is left out; a stored tag or lock is looked up only for policies that read such a key.
 
 Source: Service Authorization Reference, "Actions, resources, and condition keys for Amazon S3"; IAM User Guide, "AWS
@@ -14,13 +16,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from tickvault.errors import NotFoundError, TickVaultError
-from tickvault.objects.encryption.setting import EncryptionRequest, Mode
+from tickvault.objects.encryption.setting import EncryptionRequest, Mode, default_key_id, resolve
 from tickvault.objects.encryption.stored import info_of
 from tickvault.objects.lock.retention import ObjectLock, exact_time_text
 from tickvault.objects.model import ObjectInfo, UploadInfo
+from tickvault.security.cipher import SUITES
 
 if TYPE_CHECKING:
     from tickvault.objects.bucket import Bucket
@@ -43,7 +46,9 @@ _UNTAGGED = frozenset(
 _STORED_TAG = "s3:existingobjecttag/"
 _LOCK = "s3:object-lock-"
 #: What an upload was begun with is seen by what adds to it.
-_OF_UPLOAD = ("s3:x-amz-server-side-encryption", "s3:x-amz-storage-class", "s3:requestobjecttag", _LOCK)
+_OF_UPLOAD = ("s3:x-amz-server-side-encryption", "s3:x-amz-storage-class", "s3:x-amz-acl", "s3:requestobjecttag", _LOCK)
+#: Keys of the vault that nobody chooses by name, and `AES256` stands for.
+_OWN_KEYS = frozenset(default_key_id(suite) for suite in SUITES)
 _SERVER_SIDE: Mapping[Mode, str] = {"managed": "AES256", "kms": "aws:kms"}
 _NS = 1_000_000_000
 _DAY_S = 86_400
@@ -86,19 +91,26 @@ def stored_lock_keys(info: ObjectInfo, now_s: float) -> dict[str, Values]:
     return lock_keys(info.retention_mode, info.retain_until_ns or None, "ON" if info.legal_hold else "OFF", now_s)
 
 
-def encryption_keys(mode: Mode, key_id: str | None) -> dict[str, Values]:
-    """Return what conditions see of the encryption that a write asks for."""
+def encryption_keys(mode: Mode, key_id: str) -> dict[str, Values]:
+    """Return what conditions see of the encryption that a version gets.
+
+    The key's id is seen in every mode, since a bucket's key is used with ``AES256`` and a customer's key as well; the
+    vault's own only with ``aws:kms``, which asks for a key.
+    """
+    keys: dict[str, Values] = {}
     if mode == "customer":
-        return {"s3:x-amz-server-side-encryption-customer-algorithm": "AES256"}
-    keys: dict[str, Values] = {"s3:x-amz-server-side-encryption": _SERVER_SIDE[mode]}
-    if mode == "kms" and key_id is not None:
+        keys["s3:x-amz-server-side-encryption-customer-algorithm"] = "AES256"
+    else:
+        keys["s3:x-amz-server-side-encryption"] = _SERVER_SIDE[mode]
+    if mode == "kms" or key_id not in _OWN_KEYS:
         keys["s3:x-amz-server-side-encryption-aws-kms-key-id"] = key_id
     return keys
 
 
-def requested_encryption_keys(asked: EncryptionRequest | None) -> dict[str, Values]:
-    """Return the same of a request, which may leave it to its bucket."""
-    return {} if asked is None else encryption_keys(asked.mode, asked.key_id)
+def used_encryption_keys(setting: Mapping[str, Any] | None, asked: EncryptionRequest | None) -> dict[str, Values]:
+    """Return the same of a write that asks for this, or for None, in a bucket with this setting."""
+    resolved = resolve(setting, asked)
+    return {} if resolved is None else encryption_keys(resolved[0], resolved[2])
 
 
 def copy_source_key(bucket: str, key: str) -> dict[str, Values]:
@@ -112,8 +124,9 @@ def upload_keys(upload: UploadInfo, now_s: float) -> dict[str, Values]:
     if upload.encryption is not None:
         found = info_of(upload.encryption)
         keys.update(encryption_keys(found.mode, found.key_id))
-    if "x-amz-storage-class" in upload.headers:
-        keys["s3:x-amz-storage-class"] = upload.headers["x-amz-storage-class"]
+    for name in ("x-amz-storage-class", "x-amz-acl"):
+        if name in upload.headers:
+            keys[f"s3:{name}"] = upload.headers[name]
     if upload.lock is not None:
         lock = ObjectLock.of(upload.lock)
         hold = "ON" if lock.legal_hold else None
@@ -190,6 +203,8 @@ class Keys(Mapping[str, Values]):
         if bucket is None or not key:
             return keys
         if asked.upload_id is not None and self._action == "s3:PutObject" and self._reads_any(_OF_UPLOAD):
+            # Of these, what the request itself says is not acted on.
+            keys = {name: value for name, value in keys.items() if not name.lower().startswith(_OF_UPLOAD)}
             upload = _upload(bucket, key, asked.upload_id)
             if upload is not None:
                 keys.update(upload_keys(upload, asked.clock()))

@@ -97,3 +97,16 @@ def test_a_role_of_the_configuration(world, aws, tmp_path):
         "AWS_EC2_METADATA_DISABLED": "true",
     }
     subprocess.run([sys.executable, "-c", script, bucket], env=environment, check=True, timeout=60)
+
+
+def test_apis_that_are_not_offered_say_so(world, aws):
+    """The command line showed a KMS client that this endpoint belonged to 'sts', in XML that it could not read."""
+    alice = world.user()
+    for call, said in (
+        (("kms", "list-keys"), "This server has no KMS interface: make and manage keys with tickvault keys"),
+        (("iam", "list-users"), "The API of IAM is not offered over HTTP"),
+        (("secretsmanager", "list-secrets"), "Only S3 and STS are offered here, not secretsmanager."),
+        (("sns", "list-topics"), "Only S3 and STS are offered here, not sns."),
+    ):
+        told = aws(alice, *call)
+        assert "An error occurred (NotImplemented) when calling" in told and said in told

@@ -142,6 +142,194 @@ def test_a_second_spelling_of_a_tag_does_not_get_around_a_condition(world, bucke
                 vault[bucket].put("k", b"1", tags={"Class": "open", "class": "closed"})
 
 
+# -- what a bucket adds
+
+
+@pytest.fixture(scope="module")
+def keys(world: World):
+    for name in ("desk-7", "desk-8"):
+        world.vault.store.keys.create(name)
+
+
+SSE = "s3:x-amz-server-side-encryption"
+CUSTOMER = {"SSECustomerAlgorithm": "AES256", "SSECustomerKey": "k" * 32}
+
+
+def encrypting(world: World, setting) -> str:
+    name = world.bucket()
+    world.vault.bucket(name).put("source", b"1")
+    world.vault.bucket(name).set_encryption(setting)
+    return name
+
+
+@pytest.mark.parametrize(
+    "asked", [{}, {"ServerSideEncryption": "aws:kms"}, {"ServerSideEncryption": "AES256"}, CUSTOMER]
+)
+def test_a_denied_key_is_denied_where_the_bucket_names_it(world, keys, asked):
+    """A write without a key's id was allowed, and used the bucket's key that was denied."""
+    user = all_but(world, {"StringEquals": {KEY_ID: "desk-7"}})
+    name = encrypting(world, {"key": "desk-7"})
+    denial(user.s3.put_object, Bucket=name, Key="a", Body=b"1", **asked)
+    denial(user.s3.create_multipart_upload, Bucket=name, Key="a", **asked)
+    denial(user.s3.copy_object, Bucket=name, Key="a", CopySource=f"{name}/source", **asked)
+    other = {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": "desk-8"}
+    assert user.s3.put_object(Bucket=name, Key="a", Body=b"1", **other)["SSEKMSKeyId"] == "desk-8"
+    plain = world.bucket()
+    user.s3.put_object(Bucket=plain, Key="a", Body=b"1", **asked)
+
+
+def test_a_form_has_the_key_of_the_bucket_too(world, keys):
+    user = all_but(world, {"StringEquals": {KEY_ID: "desk-7"}})
+    for setting, status in (({"key": "desk-7"}, 403), ({"key": "desk-8"}, 204)):
+        name = encrypting(world, setting)
+        fields = {**user.s3.generate_presigned_post(name, "form")["fields"], "file": "body"}
+        parts = [f'--x\r\nContent-Disposition: form-data; name="{n}"\r\n\r\n{v}\r\n' for n, v in fields.items()]
+        body = ("".join(parts) + "--x--\r\n").encode()
+        assert world.raw("POST", f"/{name}", body, {"Content-Type": "multipart/form-data; boundary=x"})[0] == status
+
+
+def test_python_sees_the_key_of_the_bucket_too(world, keys):
+    user = all_but(world, {"StringEquals": {KEY_ID: "desk-7"}})
+    name = encrypting(world, {"key": "desk-7", "suite": "aes-256-gcm"})
+    with as_python(world, user) as vault:
+        bucket = vault[name]
+        for asked in (None, {"mode": "kms"}, "aes-256-gcm", {"mode": "managed"}, {"customer_key": b"k" * 32}):
+            with pytest.raises(tv.AccessDeniedError):
+                bucket.put("a", b"1", encryption=asked)
+            with pytest.raises(tv.AccessDeniedError):
+                bucket.create_upload("a", encryption=asked)
+            with pytest.raises(tv.AccessDeniedError):
+                bucket.copy("source", "a", encryption=asked)
+        with pytest.raises(tv.AccessDeniedError):
+            bucket.put_many([("a", b"1")])
+        bucket.put("a", b"1", encryption={"key": "desk-8"})
+
+
+@pytest.mark.parametrize("asked", [{"mode": "managed", "suite": "aes-256-gcm"}, {"customer_key": b"k" * 32}])
+def test_a_key_is_named_only_where_it_is_chosen(world, bucket, keys, asked):
+    """A mode that chooses no key took one all the same, and no condition saw it."""
+    for key in ("desk-7", "desk-8"):
+        with pytest.raises(tv.InvalidInputError, match="takes no key id"):
+            world.vault[bucket].put("a", b"1", encryption={**asked, "key": key})
+
+
+@pytest.mark.parametrize(
+    ("setting", "asked", "expected"),
+    [
+        (None, {}, (None, None)),
+        (None, {"ServerSideEncryption": "AES256"}, ("AES256", None)),
+        (None, {"ServerSideEncryption": "aws:kms"}, ("aws:kms", "default-aes-256-gcm")),
+        ("aes-256-gcm", {}, ("AES256", None)),
+        ("aes-256-gcm", {"ServerSideEncryption": "aws:kms"}, ("aws:kms", "default-aes-256-gcm")),
+        ({"key": "desk-7"}, {}, ("aws:kms", "desk-7")),
+        ({"key": "desk-7"}, {"ServerSideEncryption": "AES256"}, ("AES256", "desk-7")),
+        ({"key": "desk-7", "mode": "managed"}, {}, ("AES256", "desk-7")),
+        ({"key": "desk-7"}, CUSTOMER, (None, "desk-7")),
+    ],
+)
+def test_what_conditions_see_of_encryption(world, keys, setting, asked, expected):
+    name = encrypting(world, setting)
+    for key, value in zip((SSE, KEY_ID), expected, strict=True):
+        condition = {"Null": {key: "true"}} if value is None else {"StringEquals": {key: value}}
+        user = world.user(statement("Allow", "s3:PutObject", "*", Condition=condition))
+        user.s3.put_object(Bucket=name, Key="a", Body=b"1", **asked)
+        denied = all_but(world, condition)
+        denial(denied.s3.put_object, Bucket=name, Key="a", Body=b"1", **asked)
+
+
+def test_what_adds_to_an_upload_does_not_say_how_it_is_encrypted(world, bucket):
+    """A header that UploadPart and CompleteMultipartUpload do not act on satisfied conditions on it."""
+    user = all_but(world, {"Null": {SSE: "true"}})
+    upload = world.root.create_multipart_upload(Bucket=bucket, Key="plain")["UploadId"]
+    path = f"/{bucket}/plain?uploadId={upload}"
+    body = b"<CompleteMultipartUpload><Part><PartNumber>1</PartNumber><ETag>x</ETag></Part></CompleteMultipartUpload>"
+    said = {"x_amz_server_side_encryption": "AES256"}
+    assert world.send(user, "POST", path, body, **said) == (403, "AccessDenied")
+    assert world.send(user, "PUT", f"{path}&partNumber=1", b"1", **said) == (403, "AccessDenied")
+
+
+# -- ACLs
+
+
+def spelled_out(world: World, group: str | None) -> dict:
+    owner = world.root.list_buckets()["Owner"]
+    grants = [{"Grantee": {"Type": "CanonicalUser", "ID": owner["ID"]}, "Permission": "FULL_CONTROL"}]
+    if group:
+        uri = f"http://acs.amazonaws.com/groups/global/{group}"
+        grants.append({"Grantee": {"Type": "Group", "URI": uri}, "Permission": "READ"})
+    return {"Owner": {"ID": owner["ID"]}, "Grants": grants}
+
+
+def test_a_denied_acl_is_denied_however_it_is_written(world, bucket):
+    """An ACL that was spelled out in the body was stored as the canned one that a condition denied."""
+    actions = ["s3:PutObject", "s3:PutObjectAcl", "s3:PutBucketAcl"]
+    user = all_but(world, {"StringLike": {"s3:x-amz-acl": "public-*"}}, actions)
+    for call, named in ((user.s3.put_object_acl, {"Key": "open/1"}), (user.s3.put_bucket_acl, {})):
+        denial(call, Bucket=bucket, **named, ACL="public-read")
+        denial(call, Bucket=bucket, **named, AccessControlPolicy=spelled_out(world, "AllUsers"))
+        call(Bucket=bucket, **named, AccessControlPolicy=spelled_out(world, "AuthenticatedUsers"))
+        call(Bucket=bucket, **named, AccessControlPolicy=spelled_out(world, None))
+        call(Bucket=bucket, **named, ACL="private")
+    denial(user.s3.put_object, Bucket=bucket, Key="a", Body=b"1", ACL="public-read")
+    upload = world.root.create_multipart_upload(Bucket=bucket, Key="a", ACL="public-read")["UploadId"]
+    denial(user.s3.upload_part, Bucket=bucket, Key="a", UploadId=upload, PartNumber=1, Body=b"1")
+    world.vault.bucket(bucket).set_headers("top/secret", {"x-amz-acl": "public-read"})
+    with as_python(world, user) as vault:
+        with pytest.raises(tv.AccessDeniedError):
+            vault[bucket].set_headers("open/1", {"x-amz-acl": "public-read"})
+        with pytest.raises(tv.AccessDeniedError):
+            vault[bucket].put("a", b"1", headers={"X-Amz-Acl": "public-read"})
+        with pytest.raises(tv.AccessDeniedError):
+            vault[bucket].set_document("acl", "public-read")
+        with pytest.raises(tv.AccessDeniedError):
+            vault[bucket].copy("top/secret", "a")
+        vault[bucket].copy("top/secret", "a", metadata={})
+        vault[bucket].set_headers("open/1", {"x-amz-acl": None})
+
+
+def test_python_takes_the_right_to_an_acl_too(world, bucket):
+    user = world.user(statement("Allow", ["s3:PutObject", "s3:GetObject"], "*"))
+    with as_python(world, user) as vault:
+        with pytest.raises(tv.AccessDeniedError, match="PutObjectAcl"):
+            vault[bucket].put("a", b"1", headers={"x-amz-acl": "public-read"})
+        with pytest.raises(tv.AccessDeniedError, match="PutObjectAcl"):
+            vault[bucket].set_headers("open/1", {"x-amz-acl": "public-read"})
+        vault[bucket].set_headers("open/1", {"cache-control": "no-store"})
+
+
+# -- what a copy keeps
+
+
+@pytest.mark.parametrize("key", ["s3:RequestObjectTag/secret", "s3:RequestObjectTagKeys"])
+def test_a_denied_tag_does_not_come_with_a_copy(world, bucket, key):
+    """The tags that a copy takes over by itself were seen by no condition."""
+    actions = ["s3:PutObject", "s3:PutObjectTagging"]
+    user = all_but(world, {"StringEquals": {key: "no" if "/" in key else "secret"}}, actions)
+    world.vault.bucket(bucket).set_tags("top/secret", {"secret": "no"})
+    source = {"CopySource": f"{bucket}/top/secret", "Bucket": bucket, "Key": "copy"}
+    denial(user.s3.put_object, Bucket=bucket, Key="copy", Body=b"1", Tagging="secret=no")
+    denial(user.s3.copy_object, **source)
+    # With COPY a header names tags that nobody sets.
+    denial(user.s3.copy_object, **source, Tagging="open=yes")
+    denial(user.s3.copy_object, **source, TaggingDirective="REPLACE", Tagging="secret=no")
+    user.s3.copy_object(**source, TaggingDirective="REPLACE", Tagging="open=yes")
+    user.s3.copy_object(**{**source, "CopySource": f"{bucket}/open/1"})
+    assert code(user.s3.copy_object, **{**source, "CopySource": f"{bucket}/none"}) == "NoSuchKey"
+    with as_python(world, user) as vault:
+        with pytest.raises(tv.AccessDeniedError):
+            vault[bucket].copy("top/secret", "copy")
+        vault[bucket].copy("top/secret", "copy", tags={})
+        vault[bucket].copy("open/1", "copy")
+
+
+def test_a_copy_that_names_no_directive_copies(world, bucket):
+    user = all_but(world, {"StringEquals": {"s3:x-amz-metadata-directive": "COPY"}})
+    source = {"CopySource": f"{bucket}/open/1", "Bucket": bucket, "Key": "copy"}
+    for given in ({}, {"MetadataDirective": "COPY"}):
+        denial(user.s3.copy_object, **source, **given)
+    user.s3.copy_object(**source, MetadataDirective="REPLACE")
+
+
 # -- what a refusal tells
 
 

@@ -4,8 +4,9 @@ A change that was committed told of itself: its record rode in the commit, with 
 Everything else (reads, refusals, failures, requests that changed nothing) is put into the process's ring before the
 answer is sent.
 
-Invariants: every request that was answered is in the trail once, by its own record or by those of its changes; no
-signature, secret or body is copied; what cannot be recorded is answered 503 and not done again in silence.
+Invariants: every request that was answered is in the trail once, by its own record or by those of its changes and of
+what was refused within it; no signature, secret or body is copied; what cannot be recorded is answered 503 and not done
+again in silence.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from tickvault.audit.auditor import Auditor
 from tickvault.audit.codec import NO_DETAIL, Detail, encode_detail, encode_read
 from tickvault.audit.record import Category
 from tickvault.doors.s3.body import EMPTY_BODY
-from tickvault.doors.s3.errors import S3Error
+from tickvault.doors.s3.errors import S3Error, as_s3_error, told_of
 from tickvault.doors.s3.message import Request, Response
 from tickvault.engine.attribution import Caller
 
@@ -94,7 +95,45 @@ def record_answer(auditor: Auditor, request: Request, response: Response) -> Non
     )
 
 
+def record_member(auditor: Auditor, request: Request, key: str, version_id: str | None, error: Exception) -> None:
+    """Put what was refused within a request that is answered 200 on its way into the trail, as one of its own.
+
+    The record stands for the request, whose own would say that all went well.
+
+    Parameters
+    ----------
+    key, version_id
+        As the request names them.
+    error : Exception
+        What a request for this one alone would have been answered with.
+
+    Raises
+    ------
+    BusyError
+        The trail takes nothing: the request is to be refused.
+    """
+    failure = as_s3_error(error)
+    told, reason, locked_version = told_of(error, failure)
+    detail = {"reason": reason[:512]} if reason else {}
+    if "user-agent" in request.headers:
+        detail["user_agent"] = request.headers["user-agent"][:256]
+    auditor.record(
+        actor_of(request),
+        Category.REFUSAL,
+        action="DeleteObject" if version_id is None else "DeleteObjectVersion",
+        result=told,
+        status=failure.status,
+        bucket=request.bucket,
+        key=key[:_KEY_LENGTH_MAX],
+        version_id=bounded(locked_version or version_id or ""),
+        detail=detail,
+    )
+    caller_of(request).recorded = True
+
+
 def _version_of(request: Request, response: Response) -> str:
+    if response.version_id:
+        return response.version_id
     headers = response.headers
     if "x-amz-version-id" in headers:
         return headers["x-amz-version-id"]

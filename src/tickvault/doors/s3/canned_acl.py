@@ -78,8 +78,14 @@ def policy_document(context: Context, acl: str) -> bytes:
     ).encode()
 
 
-def recognise(context: Context, policy: Element) -> str:
+def recognise(owner_id: str, policy: Element) -> str:
     """Return the canned ACL that an AccessControlPolicy spells out.
+
+    Parameters
+    ----------
+    owner_id : str
+        Of the owner of every bucket, as `Context` has it.
+    policy : Element
 
     Raises
     ------
@@ -99,7 +105,7 @@ def recognise(context: Context, policy: Element) -> str:
         group = grantee.value("URI")
         if group is not None:
             granted.add((group, permission))
-        elif grantee.value("ID") != context.owner_id:
+        elif grantee.value("ID") != owner_id:
             raise not_implemented("A grant to another account")
     for name, grants in GRANTS.items():
         if granted == set(grants):

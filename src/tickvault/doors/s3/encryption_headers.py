@@ -91,6 +91,21 @@ def asked_encryption(request: Request, headers: Mapping[str, str] | None = None)
     return EncryptionRequest("kms", key_id=None if key_id is None else parse_key_id(key_id))
 
 
+def said_encryption(headers: Mapping[str, str]) -> tuple[bool, EncryptionRequest | None]:
+    """Return whether the headers of a write may be taken, and what they ask for; without a customer's key itself.
+
+    For who must know it before everything about the request was checked: `asked_encryption` says what is wrong with it.
+    """
+    algorithm, key_id = headers.get(PREFIX), headers.get(KEY_ID)
+    if any(name.startswith(_CUSTOMER) for name in headers):
+        return algorithm is None and key_id is None, EncryptionRequest("customer")
+    if algorithm == "aws:kms":
+        return True, EncryptionRequest("kms", key_id=None if key_id is None else parse_key_id(key_id))
+    if key_id is not None:
+        return False, None
+    return algorithm in (None, "AES256"), None if algorithm is None else EncryptionRequest("managed")
+
+
 def parse_key_id(text: str) -> str:
     """Return the key id in what a client names a key: the id, or an ARN that ends in it.
 

@@ -332,12 +332,11 @@ def error_response(error: BaseException, request_id: str, resource: str = "", *,
     """
     failure = as_s3_error(error)
     headers = dict(failure.headers)
-    told = "ObjectLocked" if isinstance(error, LockedError) else failure.code
-    reason = failure.message if failure.status == 403 else ""
+    told, reason, version_id = told_of(error, failure)
     if method == "HEAD" or failure.status == 304:
         if failure.status != 304:
             headers["Content-Type"] = "application/xml"
-        return Response(failure.status, headers, error=told, reason=reason)
+        return Response(failure.status, headers, error=told, reason=reason, version_id=version_id)
     headers["Content-Type"] = "application/xml"
     details = "".join(
         f"<{name}>{escape(str(value))}</{name}>" for name, value in failure.details.items() if value is not None
@@ -348,4 +347,12 @@ def error_response(error: BaseException, request_id: str, resource: str = "", *,
         f"<Resource>{escape(resource)}</Resource><RequestId>{escape(request_id)}</RequestId>"
         f"<HostId>{escape(request_id)}</HostId></Error>"
     )
-    return Response(failure.status, headers, body.encode(), error=told, reason=reason)
+    return Response(failure.status, headers, body.encode(), error=told, reason=reason, version_id=version_id)
+
+
+def told_of(error: BaseException, failure: S3Error) -> tuple[str, str, str]:
+    """Return what the audit trail is told of an error: its code, why, and the version that a lock keeps."""
+    reason = failure.message if failure.status == 403 else ""
+    if isinstance(error, LockedError):
+        return "ObjectLocked", reason, error.where[2]
+    return failure.code, reason, ""

@@ -364,6 +364,7 @@ class Connection(FlowControl):
         body = response.body
         if self._transport is None:
             _close(body)
+            self._audit_unheard(exchange, response)
             return
         if request_id is None:
             request_id = cast(Request, exchange.request).request_id
@@ -400,6 +401,17 @@ class Connection(FlowControl):
             return
         self._send(head, cast(bytes, body))
         self._done(exchange)
+
+    def _audit_unheard(self, exchange: Exchange, response: Response) -> None:
+        """Put a refusal that the client did not wait for into the audit trail: to be gone first hides nothing."""
+        request, auditor = exchange.request, self._door.auditor
+        if request is None or auditor is None or exchange.audited or response.status < 400:
+            return
+        exchange.audited = True
+        try:
+            record_answer(auditor, request, response)
+        except Exception as error:
+            self._door.log_unaudited(request.request_id, error)
 
     def _audit_unadmitted(self, exchange: Exchange, response: Response, request_id: str) -> None:
         """Put what nobody signed for, or could be made out, on its way into the audit trail, before it is answered."""

@@ -110,6 +110,8 @@ class Response:
     """S3's code, of an answer that is an error; ``ObjectLocked`` where a lock refused."""
     reason: str = ""
     """Why, where a policy or a lock refused."""
+    version_id: str = ""
+    """The version whose lock refused, which the request need not have named."""
 
 
 #: How something ended: returns its result, or raises its error.

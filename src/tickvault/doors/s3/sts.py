@@ -12,6 +12,7 @@ Source: AWS Security Token Service API Reference, the operations of those names,
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 import time
 from collections.abc import Callable, Mapping
@@ -53,6 +54,14 @@ _CODES = {
     "SlowDown": ("ServiceUnavailable", 503),
 }
 
+#: Services that clients of a store ask for, and where to go instead.
+_NOT_OFFERED = {
+    "iam": "The API of IAM is not offered over HTTP; use tickvault iam.",
+    "kms": "This server has no KMS interface: make and manage keys with tickvault keys, and name one by its id "
+    "(x-amz-server-side-encryption-aws-kms-key-id).",
+}
+_SCOPE = re.compile(r"Credential=[^,\s]{1,256}/([a-z0-9-]{1,64})/aws4_request")
+
 Form = Mapping[str, str]
 
 
@@ -70,8 +79,9 @@ async def _answer(context: Context, request: Request) -> Response:
     authorization = request.headers.get("authorization")
     if authorization is None:
         raise S3Error("MissingAuthenticationToken", "Request is missing Authentication Token", status=403)
-    if "/iam/aws4_request" in authorization:
-        raise S3Error("NotImplemented", "The API of IAM is not offered over HTTP; use tickvault iam.")
+    service = _service(authorization)
+    if service not in ("sts", "s3", ""):
+        raise S3Error("NotImplemented", _NOT_OFFERED.get(service, f"Only S3 and STS are offered here, not {service}."))
     try:
         body = await request.body.read(FORM_SIZE_MAX)
     except S3Error as error:
@@ -104,6 +114,12 @@ async def _answer(context: Context, request: Request) -> Response:
     set_caller(caller_of(request))
     content = await context.in_thread(perform, context, request, signer, form)
     return _document(f"{action}Response", f"<{action}Result>{content}</{action}Result>", request)
+
+
+def _service(authorization: str) -> str:
+    """Return the service that a request says it was signed for."""
+    found = _SCOPE.search(authorization)
+    return found[1] if found is not None else ""
 
 
 def _get_caller_identity(context: Context, request: Request, signer: Signer, form: Form) -> str:
@@ -239,6 +255,13 @@ def _failed(request: Request, error: Exception) -> Response:
         error = S3Error("AccessDenied", str(error))
     failure = as_s3_error(error)
     code, status = _CODES.get(failure.code, (failure.code, failure.status))
+    if "x-amz-target" in request.headers:
+        # Clients of services whose operations stand in this header read JSON, and would show nothing of XML.
+        told = json.dumps({"__type": code, "message": failure.message}).encode()
+        headers = {"Content-Type": "application/x-amz-json-1.1", "x-amzn-ErrorType": code, "Cache-Control": "no-store"}
+        return Response(status, headers, told, error=code)
     kind = "Sender" if status < 500 else "Receiver"
     content = f"<Error>{tag('Type', kind)}{tag('Code', code)}<Message>{escape(failure.message)}</Message></Error>"
-    return _document("ErrorResponse", content, request, status, code)
+    answer = _document("ErrorResponse", content, request, status, code)
+    answer.reason = failure.message if status == 403 else ""
+    return answer

@@ -11,7 +11,7 @@ import secrets
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from tickvault.errors import IntegrityError
+from tickvault.errors import IntegrityError, InvalidInputError
 from tickvault.objects.encryption.customer_key import check_key, open_customer, seal_customer
 from tickvault.objects.encryption.setting import ENCRYPTION_DOCUMENT, MODES, EncryptionRequest, Mode, resolve
 from tickvault.objects.encryption.stored import (
@@ -115,11 +115,18 @@ def plan_of(bucket: Bucket, encryption: str | Mapping[str, Any] | EncryptionRequ
     ------
     AccessDeniedError
         The key is missing or may not be used, or the vault's keyring is not there.
+    InvalidInputError
+        It names a key in a mode in which the caller chooses none.
     """
     setting = bucket.state.current(bucket.store).documents.get(ENCRYPTION_DOCUMENT)
     if setting is None and encryption is None:
         return None
     request = EncryptionRequest.of(encryption)
+    if request is not None and request.key_id is not None and request.mode != "kms":
+        raise InvalidInputError(
+            f"encryption with mode {request.mode!r} takes no key id, since with it the caller does not choose a "
+            f"key of the vault; leave out key={request.key_id!r}, or ask for mode 'kms'"
+        )
     resolved = resolve(setting, request)
     assert resolved is not None, "there is a setting or a request"
     mode, suite, key_id = resolved

@@ -10,7 +10,7 @@ global condition context keys".
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import NamedTuple
 
@@ -19,11 +19,14 @@ from tickvault.doors.s3.authorization.condition_keys import (
     header_keys,
     origin_keys,
     request_lock_keys,
+    write_encryption_keys,
 )
 from tickvault.doors.s3.copy_source import parse_copy_source
+from tickvault.doors.s3.encryption_headers import PREFIX
 from tickvault.doors.s3.message import Request
 from tickvault.doors.s3.signing_key import is_timestamp, parse_timestamp
 from tickvault.doors.s3.tag_sets import from_header
+from tickvault.errors import NotFoundError
 from tickvault.objects.bucket import Bucket
 from tickvault.objects.condition_keys import Values, moment_keys, stored, tag_keys
 from tickvault.objects.model import BucketInfo, ObjectInfo
@@ -35,6 +38,14 @@ _ORIGIN_KEYS = frozenset(
     {"aws:securetransport", "aws:sourceip", "aws:useragent", "aws:referer", "aws:tokenissuetime", "s3:tlsversion"}
 )
 _SIGNATURE_KEYS = frozenset({"s3:signatureversion", "s3:authtype", "s3:signatureage", "s3:x-amz-content-sha256"})
+
+#: Operations that begin a version of their own, which is encrypted as they or their bucket say.
+_WRITES = frozenset({"PutObject", "PostObject", "CopyObject", "CreateMultipartUpload"})
+_ENCRYPTION = f"s3:{PREFIX}"
+
+
+def _reads(reads: frozenset[str], beginning: str) -> bool:
+    return any(name.startswith(beginning) for name in reads)
 
 
 class Source(NamedTuple):
@@ -68,6 +79,8 @@ class Ask:
         self._common: tuple[frozenset[str], dict[str, Values]] | None = None
         self.body: bytes | None = None
         """The body, where conditions speak of what stands in it."""
+        self.owner_id = ""
+        """Of the owner of every bucket, whom an ACL in a body names."""
 
     @cached_property
     def source(self) -> Source:
@@ -108,12 +121,29 @@ class Ask:
             if name in query and not request.key:
                 keys[f"s3:{name}"] = query[name]
         keys.update(header_keys(headers))
-        if headers.get("x-amz-tagging") and any(name.startswith("s3:requestobjecttag") for name in reads):
-            keys.update(tag_keys(from_header(headers["x-amz-tagging"])))
+        if request.action == "CopyObject":
+            keys.setdefault("s3:x-amz-metadata-directive", "COPY")
+        if self.settings is not None and request.action in _WRITES and _reads(reads, _ENCRYPTION):
+            keys.update(write_encryption_keys(headers, self.settings))
+        if _reads(reads, "s3:requestobjecttag") and (tags := self._tags()):
+            keys.update(tag_keys(tags))
         keys.update(request_lock_keys(headers, now_s))
         if self.body is not None:
-            keys.update(body_keys(request.action, self.body, now_s))
+            keys.update(body_keys(request.action, self.body, now_s, self.owner_id))
         return keys
+
+    def _tags(self) -> Mapping[str, str]:
+        """Return the tags that a write sets: its own, or those that a copy takes from its source."""
+        headers = self.headers
+        if self.request.action != "CopyObject" or headers.get("x-amz-tagging-directive", "").upper() == "REPLACE":
+            return from_header(headers["x-amz-tagging"]) if headers.get("x-amz-tagging") else {}
+        if self._find_bucket is None:
+            return {}  # a question beside the copy itself
+        source = self.source
+        try:
+            return source.bucket.get_tags(source.key, version_id=source.version_id)
+        except NotFoundError:
+            return {}
 
     def _signature_keys(self, now_s: float) -> dict[str, Values]:
         request, headers, query = self.request, self.headers, self.query

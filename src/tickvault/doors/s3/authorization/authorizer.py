@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from tickvault.doors.s3.authorization.ask import Ask
+from tickvault.doors.s3.authorization.everyone import acls_count, answered, lets_anyone_in
 from tickvault.doors.s3.authorization.refusal import refused
 from tickvault.doors.s3.authorization.table import (
     BYPASS_HEADER,
@@ -28,11 +29,11 @@ from tickvault.doors.s3.errors import S3Error
 from tickvault.doors.s3.message import Request
 from tickvault.errors import BucketNotFoundError
 from tickvault.objects.bucket import Bucket
-from tickvault.objects.bucket_rules import DEFAULT_BLOCK, BucketRules
+from tickvault.objects.bucket_rules import DEFAULT_BLOCK, BucketRules, Rules
 from tickvault.objects.condition_keys import BYPASS, Keys, stored
 from tickvault.objects.identities import ANONYMOUS_RIGHTS, Rights
 from tickvault.objects.model import BucketInfo
-from tickvault.security.policy import SERVICE_RESOURCE, AccessRequest, Decision, Reason
+from tickvault.security.policy import SERVICE_RESOURCE, AccessRequest, Decision
 
 if TYPE_CHECKING:
     from tickvault.doors.s3.context import Context
@@ -88,7 +89,7 @@ class Authorizer:
                 raise
         headers = request.headers
         if rights.is_root and "x-amz-copy-source" not in headers and "x-amz-acl" not in headers:
-            rules = None if settings is None else self._rules.of(settings)
+            rules = self._rules_of(settings)
             if rules is None or rules.policy is None:
                 return True
         needs = TABLE.get(operation)
@@ -98,10 +99,10 @@ class Authorizer:
             return True
         ask = Ask(request, bucket, settings, self._clock, context.find_bucket)
         if body is not None:
-            ask.body = body
+            ask.body, ask.owner_id = body, context.owner_id
         elif operation in KEYS_IN_BODY and self._reads_body(rights, settings, KEYS_IN_BODY[operation]):
             return False
-        if signer is None and not needs and not self._lets_anyone_in(settings):
+        if signer is None and not needs and not lets_anyone_in(self._rules_of(settings)):
             raise S3Error("AccessDenied")
         for need in needs:
             if need.when is None or need.when(ask):
@@ -158,7 +159,7 @@ class Authorizer:
 
     def check_acl(self, settings: BucketInfo | None, acl: str) -> None:
         """Raise ``AccessDenied`` for a public ACL where the bucket's BlockPublicAcls refuses it."""
-        rules = None if settings is None else self._rules.of(settings)
+        rules = self._rules_of(settings)
         if opens(acl) and (DEFAULT_BLOCK if rules is None else rules.block).block_public_acls:
             raise S3Error(
                 "AccessDenied",
@@ -194,7 +195,7 @@ class Authorizer:
         key: str,
         version_id: str | None,
     ) -> tuple[Decision, str]:
-        rules = None if settings is None else self._rules.of(settings)
+        rules = self._rules_of(settings)
         policy = None if rules is None else rules.policy
         reads = rights.keys_read
         if rules is not None and policy is not None:
@@ -203,24 +204,14 @@ class Authorizer:
         resource = f"{_ARN}{name}/{key}" if key else f"{_ARN}{name}" if name else SERVICE_RESOURCE
         keys = Keys(ask, reads, bucket, key, version_id, action)
         decision = rights.policies.decide(AccessRequest(rights.principal, action, resource, keys), policy)
-        if decision.allowed and rights.principal.kind == "anonymous" and not self._lets_anyone_in(settings):
-            # What it denies is denied all the same, so that no ACL opens it.
-            decision = Decision(False, Reason.NO_ALLOW)
-        return decision, resource
+        return answered(decision, rights.principal, rules), resource
 
-    def _lets_anyone_in(self, settings: BucketInfo | None) -> bool:
-        """Tell whether the bucket's policy may let unsigned requests in."""
-        rules = None if settings is None else self._rules.of(settings)
-        if rules is None or rules.policy is None:
-            return False
-        return not (rules.public and rules.block.restrict_public_buckets)
+    def _rules_of(self, settings: BucketInfo | None) -> Rules | None:
+        return None if settings is None else self._rules.of(settings)
 
     def _opened(self, decision: Decision, settings: BucketInfo, whose: str) -> bool:
         """Tell whether a canned ACL lets everyone read where no policy does; of an object, whether it could."""
-        if not self._allow_anonymous or decision.reason is Reason.EXPLICIT_DENY:
-            return False
-        rules = self._rules.of(settings)
-        if rules is not None and rules.block.ignore_public_acls:
+        if not self._allow_anonymous or not acls_count(decision, self._rules.of(settings)):
             return False
         return whose == "object" or is_public(settings.documents.get("acl"))
 
@@ -243,7 +234,7 @@ class Authorizer:
         return self._decide(rights, BYPASS, ask, ask.bucket, ask.settings, key, version_id)[0].allowed
 
     def _reads_body(self, rights: Rights, settings: BucketInfo | None, beginnings: tuple[str, ...]) -> bool:
-        rules = None if settings is None else self._rules.of(settings)
+        rules = self._rules_of(settings)
         read = rights.keys_read if rules is None else rights.keys_read | rules.keys_read
         return any(key.startswith(beginnings) for key in read)
 

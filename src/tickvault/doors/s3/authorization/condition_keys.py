@@ -11,14 +11,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from tickvault.doors.s3.canned_acl import recognise
 from tickvault.doors.s3.copy_source import parse_copy_source
-from tickvault.doors.s3.encryption_headers import CUSTOMER_ALGORITHM, KEY_ID, parse_key_id
+from tickvault.doors.s3.encryption_headers import CUSTOMER_ALGORITHM, KEY_ID, parse_key_id, said_encryption
 from tickvault.doors.s3.encryption_headers import PREFIX as ENCRYPTION
 from tickvault.doors.s3.lock_headers import HOLD, MODE, UNTIL, parse_date
 from tickvault.doors.s3.message import Request
 from tickvault.doors.s3.request_document import parsed
 from tickvault.doors.s3.tag_sets import from_element
-from tickvault.objects.condition_keys import Values, copy_source_key, iso_time, lock_keys, tag_keys
+from tickvault.objects.condition_keys import (
+    Values,
+    copy_source_key,
+    iso_time,
+    lock_keys,
+    tag_keys,
+    used_encryption_keys,
+)
+from tickvault.objects.encryption.setting import ENCRYPTION_DOCUMENT
+from tickvault.objects.model import BucketInfo
 
 #: Headers that conditions see under their own name, as they were sent: other spellings of their values are refused.
 _AS_SENT = ("x-amz-acl", "x-amz-storage-class", ENCRYPTION, CUSTOMER_ALGORITHM)
@@ -62,6 +72,12 @@ def header_keys(headers: Mapping[str, str]) -> dict[str, Values]:
     return keys
 
 
+def write_encryption_keys(headers: Mapping[str, str], settings: BucketInfo) -> dict[str, Values]:
+    """Return what conditions see of the encryption that the headers of a write, or its bucket, make it have."""
+    said, asked = said_encryption(headers)
+    return used_encryption_keys(settings.documents.get(ENCRYPTION_DOCUMENT), asked) if said else {}
+
+
 def text_of(value: str) -> str:
     """Return the value of a header as text: UTF-8 where it is that, else Latin-1."""
     try:
@@ -78,8 +94,11 @@ def request_lock_keys(headers: Mapping[str, str], now_s: float) -> dict[str, Val
     return lock_keys(headers.get(MODE), until_ns, headers.get(HOLD), now_s)
 
 
-def body_keys(action: str, body: bytes, now_s: float) -> dict[str, Values]:
+def body_keys(action: str, body: bytes, now_s: float, owner_id: str = "") -> dict[str, Values]:
     """Return what conditions see of the body of a request; raises `S3Error` for one that cannot be read."""
+    if action in ("PutObjectAcl", "PutBucketAcl"):
+        # Spelled out or named in a header, it is the same canned ACL that is stored.
+        return {"s3:x-amz-acl": recognise(owner_id, parsed(body, None))} if body else {}
     if action == "PutObjectTagging":
         return tag_keys(from_element(parsed(body, "Tagging")))
     if action == "PutObjectRetention":

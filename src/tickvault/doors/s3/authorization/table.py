@@ -197,5 +197,7 @@ KEYS_IN_BODY: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "put_object_tagging": ("s3:requestobjecttag",),
         "put_object_retention": ("s3:object-lock-",),
         "put_object_legal_hold": ("s3:object-lock-",),
+        "put_object_acl": ("s3:x-amz-acl",),
+        "put_bucket_acl": ("s3:x-amz-acl",),
     }
 )

@@ -76,4 +76,4 @@ async def _requested(context: Context, request: Request) -> str:
             "Your request was missing a required header",
             MissingHeaderName="x-amz-acl",
         )
-    return recognise(context, policy)
+    return recognise(context.owner_id, policy)

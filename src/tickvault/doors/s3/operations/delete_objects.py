@@ -1,18 +1,20 @@
 """DeleteObjects: up to 1,000 deletes in one request.
 
-Invariants: each key is allowed or refused, and succeeds or fails, by itself, and is reported in the order it was asked
-for; in quiet mode only failures are reported; the list is acted on only if a digest of it was sent and found right, and
-only if it can be read in one way: what is named twice, or holds elements where text belongs, is refused whole.
+Invariants: each key is allowed or refused, and succeeds or fails, by itself, is reported in the order it was asked for,
+and is in the audit trail by itself where it was refused or failed, as that of a DeleteObject would be; in quiet mode
+only failures are reported; the list is acted on only if a digest of it was sent and found right, and only if it can be
+read in one way: what is named twice, or holds elements where text belongs, is refused whole.
 
 Source: Amazon S3 API Reference, DeleteObjects.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from tickvault.doors.s3 import checksums, xml
-from tickvault.doors.s3.authorization.authorizer import Authorizer
+from tickvault.doors.s3.auditing import record_member
 from tickvault.doors.s3.conditions import bare_etag
 from tickvault.doors.s3.context import KEY_SIZE_MAX, Context
 from tickvault.doors.s3.errors import S3Error, as_s3_error, not_implemented
@@ -44,7 +46,7 @@ async def delete_objects(context: Context, request: Request) -> Response:
     entries = [_entry(element) for element in root.all("Object")]
     if not 1 <= len(entries) <= KEY_COUNT_MAX:
         raise S3Error("MalformedXML")
-    results = await context.in_thread(_delete_all, context.authorizer, request, bucket, entries)
+    results = await context.in_thread(_delete_all, context, request, bucket, entries)
     versioned = bucket.info.versioning != "off"
     content = []
     for entry, result in zip(entries, results, strict=True):
@@ -81,13 +83,13 @@ def _text(element: xml.Element, name: str) -> str | None:
 
 
 def _delete_all(
-    authorizer: Authorizer, request: Request, bucket: Bucket, entries: list[_Entry]
+    context: Context, request: Request, bucket: Bucket, entries: list[_Entry]
 ) -> list[DeleteResult | TickVaultError | S3Error]:
     """Delete what may be: without a condition in one commit, the rest one by one; results as `entries` are ordered."""
     results: list[DeleteResult | TickVaultError | S3Error | None] = [None] * len(entries)
     named = [(entry.key, entry.version_id) for entry in entries]
     asked = [(entry.key, entry.version_id, entry.if_match is not None) for entry in entries]
-    decided = authorizer.delete_refusals(request, bucket, asked, bypass=bypasses_governance(request.headers))
+    decided = context.authorizer.delete_refusals(request, bucket, asked, bypass=bypasses_governance(request.headers))
     plain: dict[bool, list[int]] = {False: [], True: []}
     for position, (entry, (refusal, around)) in enumerate(zip(entries, decided, strict=True)):
         if refusal is not None:
@@ -96,6 +98,8 @@ def _delete_all(
             results[position] = S3Error("KeyTooLongError")
         elif entry.if_match is None:
             plain[around].append(position)
+    # Before anything is deleted, so that where the trail takes nothing the whole request can be refused.
+    told = _record_failures(context, request, entries, results, frozenset())
     for around, positions in plain.items():
         if positions:
             done = bucket.delete_many([named[position] for position in positions], bypass_governance=around)
@@ -112,7 +116,24 @@ def _delete_all(
                 )
             except TickVaultError as error:
                 results[position] = error
+    _record_failures(context, request, entries, results, told)
     return [result for result in results if result is not None]
+
+
+def _record_failures(
+    context: Context,
+    request: Request,
+    entries: list[_Entry],
+    results: Sequence[DeleteResult | TickVaultError | S3Error | None],
+    told: frozenset[int],
+) -> frozenset[int]:
+    """Have what failed in the audit trail; return the positions of what is told, with those that were."""
+    failed = set()
+    for position, (entry, result) in enumerate(zip(entries, results, strict=True)):
+        if isinstance(result, Exception) and position not in told:
+            record_member(context.store.auditor, request, entry.key, entry.version_id, result)
+            failed.add(position)
+    return told | failed
 
 
 def _deleted(entry: _Entry, result: DeleteResult, versioned: bool) -> str:

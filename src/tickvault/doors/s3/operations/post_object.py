@@ -43,6 +43,7 @@ async def post_object(context: Context, request: Request) -> Response:
     if "key" not in fields or not key:
         raise S3Error("InvalidArgument", "Bucket POST must contain a field named 'key'.", ArgumentName="key")
     fields["key"] = key
+    request.key = key[:KEY_SIZE_MAX]  # what the audit trail says that it was about, also where it is refused
     grant = verify_post_policy(
         fields,
         bucket=request.bucket,
