@@ -436,9 +436,21 @@ class Follower:
         name = self._names.get(bucket_id)
         if name is None:
             self._names.update(self._bucket_names())
-            # Removed before the trail got here: its number tells which it was.
+            if bucket_id not in self._names:
+                self._name_removed()
             name = self._names.setdefault(bucket_id, f"#{bucket_id}")
         return name
+
+    def _name_removed(self) -> None:
+        """Take the names of buckets from what lies ahead in the journal: one that is gone by now was removed there."""
+        tail = self._engine.tail()
+        walk = Walk(self._engine.segments, self._position, until=(tail.segment_id, tail.offset))
+        for _, view, batch in walk.batches():
+            for _, record in batch_records(view, batch):
+                if record is None or not record.intact or record.kind == KIND_ATTRIBUTION:
+                    continue
+                if record.bucket_id not in self._names and (found := self._described(record, None)) and found.bucket:
+                    self._names[record.bucket_id] = found.bucket
 
 
 class PositionPage:
