@@ -20,7 +20,14 @@ from tickvault.engine.backup import restore as _restore
 from tickvault.engine.compaction import CompactionReport, compact
 from tickvault.engine.engine import Progress
 from tickvault.engine.scrub import ScrubReport, scrub
-from tickvault.errors import AlreadyExistsError, BucketNotFoundError, ClosedError, InvalidInputError, TickVaultError
+from tickvault.errors import (
+    AlreadyExistsError,
+    BucketNotFoundError,
+    BusyError,
+    ClosedError,
+    InvalidInputError,
+    TickVaultError,
+)
 from tickvault.objects.bucket import Bucket
 from tickvault.objects.encryption.keyring_copy import copy_keyring
 from tickvault.objects.model import BucketInfo, Durability
@@ -271,20 +278,44 @@ class Vault:
         Live rows come along: journals are copied first, so that rows that become files of columns meanwhile are in the
         backup in one form or the other. So does the sealed keyring; the key file or passphrase that opens it does not.
         """
-        from tickvault.audit.backup import NOTED, backup_trail
+        from tickvault.audit.backup import KEYS, NOTED, backup_trail, check_trail_continues
+        from tickvault.engine.backup_files import (
+            FILES,
+            check_continues,
+            gather,
+            gathering_folder,
+            place,
+            read_whole,
+            settle,
+        )
         from tickvault.market.journal.backup import backup_journals
+        from tickvault.market.journal.place import FOLDER as JOURNALS
 
-        target = os.fspath(destination)
+        target, audit_folder = os.fspath(destination), self.store.auditor.folder
+        trail = os.path.join(target, AUDIT_FOLDER)
+
+        def check(earlier: dict[str, Any]) -> None:
+            check_continues(os.path.join(gathered, JOURNALS), JOURNALS, target, earlier.get(FILES))
+            check_trail_continues(audit_folder, trail, earlier.get(NOTED, {}))
 
         def beside(end: tuple[int, int], sequence: int, earlier: dict[str, Any]) -> dict[str, Any]:
-            copy_keyring(self.path, target)
-            trail, before = os.path.join(target, AUDIT_FOLDER), earlier.get(NOTED, {})
-            return {NOTED: backup_trail(self.store.auditor.folder, trail, end, sequence, before)}
+            copy_keyring(self.path, gathered)
+            keys = {name: os.path.join(audit_folder, name) for name in KEYS}
+            kept = {name: gather(gathered, f"{AUDIT_FOLDER}/{name}", path) for name, path in keys.items()}
+            noted = backup_trail(audit_folder, trail, end, sequence, earlier.get(NOTED, {}))
+            if any(read_whole(path) != kept[name] for name, path in keys.items()):
+                raise BusyError("the audit trail's key was rotated while the backup ran; run it again")
+            return {NOTED: noted, FILES: place(gathered, target, earlier.get(FILES))}
 
-        journals = backup_journals(self.path, target)
-        self.store.auditor.catch_up()
-        report = backup(self.store.engine, target, progress=progress, beside=beside)
-        journals()
+        gathered = gathering_folder(target)
+        try:
+            # First: rows that become files of columns meanwhile are in the backup in one form or the other.
+            backup_journals(self.path, gathered)
+            self.store.auditor.catch_up()
+            report = backup(self.store.engine, target, progress=progress, check=check, beside=beside)
+        finally:
+            shutil.rmtree(gathered, ignore_errors=True)
+        settle(target)
         self._note("Backup", destination=os.path.abspath(os.fspath(destination)), sequence=str(report.sequence))
         return report
 
@@ -368,24 +399,35 @@ def restore(
         The folder is not empty.
     """
     from tickvault.audit.backup import NOTED, restore_trail
+    from tickvault.engine.backup_files import FILES, restore_files
+    from tickvault.engine.engine import EngineOptions
     from tickvault.market.journal.backup import restore_journals
 
     origin, target = os.fspath(source), os.path.abspath(destination)
     report = _restore(origin, target, progress=progress)
     try:
-        restore_journals(origin, target)
+        described = read_description(origin)
+        if FILES in described:
+            restore_files(origin, target, described[FILES], without="" if trail else AUDIT_FOLDER)
+        else:
+            restore_journals(origin, target)
+            copy_keyring(origin, target)
         if trail:
-            noted = read_description(origin).get(NOTED)
+            noted = described.get(NOTED)
             restore_trail(os.path.join(origin, AUDIT_FOLDER), os.path.join(target, AUDIT_FOLDER), noted)
-        copy_keyring(origin, target)
-        store = open_store(target, create=False)
+        # Without the thread that follows: a new trail begins with why it does.
+        store = open_store(target, create=False, options=EngineOptions(background=False))
     except BaseException:
         # It was missing or empty: all that lies there was made here.
         shutil.rmtree(target, ignore_errors=True)
         raise
     detail = {"source": os.path.abspath(origin), "sequence": str(report.sequence)}
-    if not trail:
-        detail["trail"] = "left out"
-    store.auditor.record(process_actor(), Category.SYSTEM, action="Restore", detail=detail)
+    if trail:
+        store.auditor.record(process_actor(), Category.SYSTEM, action="Restore", detail=detail)
+    else:
+        follower, actor = store.auditor.follower(), process_actor()
+        begun = follower.system_record("Restore", {**detail, "trail": "left out"})
+        record = begun._replace(identity=actor.identity, source=actor.source)
+        follower.with_writer(lambda writer: writer.append([record]))
     store.close()
     return report

@@ -29,11 +29,14 @@ from tickvault.audit.keyfile import KEY_FILE, SIGNERS_FILE
 from tickvault.audit.record import Category
 from tickvault.audit.verify import verify
 from tickvault.engine.backup import copy_beginning
+from tickvault.engine.backup_files import checksum_of, went_another_way
 from tickvault.errors import BusyError, IntegrityError
 from tickvault.seam.disk import Disk, OsDisk, plain_file, storage_error
 
 #: What a backup's description notes the trail's files under.
 NOTED = "audit"
+#: The key that signs, and the public ones: they are copied with what else is written anew as a whole.
+KEYS = (SIGNERS_FILE, KEY_FILE)
 _FIRST_OFFSETS = Struct("<II")
 
 
@@ -72,15 +75,27 @@ def backup_trail(
             noted[name] = before
         else:
             noted[name] = {"size": wanted, "crc": copy_beginning(source, target, wanted), "sealed": number < last}
-    _copy_keys(folder, destination)
     for number in file_numbers(destination):
         if number > last:
             os.unlink(os.path.join(destination, file_name(number)))
-    # Of the live trail: it would vouch for blocks that were left out.
-    OsDisk().unlink(os.path.join(destination, PAGE_NAME))
+    # Of a release before: the page would vouch for blocks that were left out, the keys are elsewhere now.
+    for name in (PAGE_NAME, *KEYS):
+        OsDisk().unlink(os.path.join(destination, name))
     OsDisk().sync_directory(destination)
     _check(destination, "the audit trail that was backed up")
     return noted
+
+
+def check_trail_continues(folder: str, destination: str, earlier: dict[str, Any]) -> None:
+    """Raise `FormatError` unless the trail goes on from what the backup before has of it, or was begun anew."""
+    if not earlier:
+        return
+    name = max(earlier)
+    source, target, before = os.path.join(folder, name), os.path.join(destination, name), earlier[name]
+    if os.path.exists(source) and os.path.exists(target) and not _same_file(source, target):
+        return
+    if _size(source) < before["size"] or checksum_of(source, before["size"]) != before["crc"]:
+        raise went_another_way(os.path.dirname(os.path.abspath(destination)))
 
 
 def restore_trail(source: str, destination: str, noted: dict[str, Any] | None) -> None:
@@ -103,11 +118,11 @@ def restore_trail(source: str, destination: str, noted: dict[str, Any] | None) -
     if noted is None:
         for number in numbers:
             _copy(source, destination, file_name(number))
-        _copy(source, destination, PAGE_NAME)
+        for name in (PAGE_NAME, *KEYS):
+            _copy(source, destination, name)
     else:
         for name, of_file in sorted(noted.items()):
             _copy_noted(source, destination, os.path.basename(name), of_file)
-    _copy_keys(source, destination)
     OsDisk().sync_directory(destination)
     _check(destination, "the audit trail in the backup")
 
@@ -115,7 +130,7 @@ def restore_trail(source: str, destination: str, noted: dict[str, Any] | None) -
 def _copy_noted(source: str, destination: str, name: str, noted: dict[str, Any]) -> None:
     path = os.path.join(source, name)
     fault = ""
-    if not os.path.exists(path):
+    if not os.path.isfile(path) or os.path.islink(path):
         fault = "is missing"
     elif _size(path) < noted["size"]:
         fault = "is cut off"
@@ -171,11 +186,6 @@ def _check(folder: str, what: str) -> None:
     report = verify(folder)
     if not report.ok:
         raise IntegrityError(f"{what} is broken: {report.fault}; run `tickvault audit verify`")
-
-
-def _copy_keys(source: str, destination: str) -> None:
-    for name in (SIGNERS_FILE, KEY_FILE):
-        _copy(source, destination, name)
 
 
 def _copy(source: str, destination: str, name: str) -> None:

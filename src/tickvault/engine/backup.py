@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from crc32c import crc32c
 
+from tickvault.engine.backup_files import went_another_way
 from tickvault.engine.compaction import maintenance_lock
 from tickvault.engine.control import ControlPage
 from tickvault.engine.format import FORMAT_VERSION, create_format
@@ -36,7 +37,7 @@ Progress = Callable[[int, int, str], None]
 Beside = Callable[[tuple[int, int], int, dict[str, Any]], dict[str, Any]]
 DESCRIPTION = "backup.json"
 #: What a backup that was interrupted may have left.
-_OURS = ("segments", "manifest", "journals", "journals.new", "audit", "security")
+_OURS = ("segments", "manifest", "journals", "journals.new", "audit", "files", "files.new")
 _PIECE = 4 * 1024 * 1024
 
 
@@ -53,12 +54,19 @@ class BackupReport:
 
 
 def backup(
-    engine: Engine, destination: str, *, progress: Progress | None = None, beside: Beside | None = None
+    engine: Engine,
+    destination: str,
+    *,
+    progress: Progress | None = None,
+    check: Callable[[dict[str, Any]], None] | None = None,
+    beside: Beside | None = None,
 ) -> BackupReport:
     """Copy the vault as of now into a folder; into one that holds an earlier backup, only what is new.
 
     Parameters
     ----------
+    check : callable, optional
+        Given what the backup before says of itself, before anything of it is touched; raises where it is not to be.
     beside : callable, optional
         Called once the segments are copied and before the backup counts.
 
@@ -89,7 +97,7 @@ def backup(
     except OSError as error:
         raise storage_error(error, "make folder", files) from error
     with maintenance_lock(engine):
-        return _backup_locked(engine, destination, files, earlier or {"segments": {}}, progress, beside)
+        return _backup_locked(engine, destination, files, earlier or {"segments": {}}, progress, check, beside)
 
 
 def _backup_locked(
@@ -98,6 +106,7 @@ def _backup_locked(
     files: str,
     earlier: dict[str, Any],
     progress: Progress | None,
+    check: Callable[[dict[str, Any]], None] | None,
     beside: Beside | None,
 ) -> BackupReport:
     engine.sync()
@@ -119,6 +128,8 @@ def _backup_locked(
     report.bytes_total = sum(sizes.values())
     # First, so that damage in the source never takes the place of sound bytes in an earlier backup.
     _verify_source(engine, tail.segment_id, tail.offset, earlier.get("end"), destination)
+    if check is not None:
+        check(earlier)
     done = 0
     for entry in sorted(manifest.segments.values(), key=lambda one: one.segment_id):
         source = engine.segments.path(entry.segment_id, entry.kind)
@@ -140,7 +151,7 @@ def _backup_locked(
     copy_beginning(manifest.path, os.path.join(destination, "manifest"), manifest_size)
     OsDisk().sync_directory(files)
     noted = {} if beside is None else beside((tail.segment_id, tail.offset), tail.sequence, earlier)
-    _write_json(
+    _write_description(
         os.path.join(destination, DESCRIPTION),
         {
             "format": FORMAT_VERSION,
@@ -149,6 +160,7 @@ def _backup_locked(
             "end": [tail.segment_id, tail.offset, tail.batch_id],
             "taken_ns": engine.clock.now_ns(),
             "manifest_crc": _checksum(os.path.join(destination, "manifest")),
+            "manifest_size": manifest_size,
             "segments": wanted,
             **noted,
         },
@@ -191,10 +203,7 @@ def _verify_source(
         for _ in sound_records(walk, entry, view, batch):
             pass
     if unseen and not walk.damage:
-        raise FormatError(
-            f"{destination} holds a backup of a copy of this vault that went on by itself, with changes that are not "
-            "in this one; choose another folder. Nothing was backed up; the backup there is as it was"
-        )
+        raise went_another_way(destination)
     if walk.damage:
         place = walk.damage[0]
         what = f"object {place.key.decode(errors='replace')!r} in " if place.key else ""
@@ -239,6 +248,8 @@ def restore(source: str, destination: str, *, progress: Progress | None = None) 
         for name, noted in sorted(description["segments"].items()):
             target = os.path.join(files, os.path.basename(name))
             made.append(target)
+            if not os.path.isfile(os.path.join(source, "segments", name)):
+                raise IntegrityError(f"{os.path.join(source, 'segments', name)} is missing; take another backup")
             if copy_beginning(os.path.join(source, "segments", name), target, noted["size"]) != noted["crc"]:
                 raise IntegrityError(f"{os.path.join(source, 'segments', name)} is damaged; take another backup")
             report.segments += 1
@@ -248,7 +259,10 @@ def restore(source: str, destination: str, *, progress: Progress | None = None) 
                 progress(report.bytes_copied, report.bytes_total, "bytes")
         target = os.path.join(destination, "manifest")
         made.append(target)
-        size = os.path.getsize(os.path.join(source, "manifest"))
+        if not os.path.isfile(os.path.join(source, "manifest")):
+            raise IntegrityError(f"{os.path.join(source, 'manifest')} is missing; take another backup")
+        # It only grows: of a backup that was interrupted it may be newer than what is noted.
+        size = description.get("manifest_size", os.path.getsize(os.path.join(source, "manifest")))
         if copy_beginning(os.path.join(source, "manifest"), target, size) != description["manifest_crc"]:
             raise IntegrityError(f"{os.path.join(source, 'manifest')} is damaged; take another backup")
         create_format(destination, vault_id=bytes.fromhex(description["vault_id"]))
@@ -276,12 +290,17 @@ def read_description(folder: str) -> dict[str, Any]:
     NotFoundError
         The folder holds no backup.
     FormatError
-        It is damaged, or of a newer release.
+        It is of a newer release.
+    IntegrityError
+        It is damaged.
     """
     path = os.path.join(folder, DESCRIPTION)
     try:
         with open(path, encoding="utf-8") as file:
             found: dict[str, Any] = json.load(file)
+        # Of releases before, it has neither.
+        if ("crc" in found or "files" in found) and found.pop("crc", None) != _description_crc(found):
+            raise IntegrityError(f"{path} is damaged: it is not what was written; take another backup")
         if found["format"] > FORMAT_VERSION:
             raise FormatError(f"{path} was written by a newer release; upgrade tickvault")
         return found
@@ -290,7 +309,12 @@ def read_description(folder: str) -> dict[str, Any]:
     except OSError as error:
         raise storage_error(error, "read", path) from error
     except (ValueError, KeyError, TypeError) as error:
-        raise FormatError(f"{path} is damaged ({error})") from error
+        raise IntegrityError(f"{path} is damaged ({error}); take another backup") from error
+
+
+def _description_crc(description: dict[str, Any]) -> int:
+    rest = {name: value for name, value in description.items() if name != "crc"}
+    return int(crc32c(json.dumps(rest, sort_keys=True).encode()))
 
 
 def _size_of(path: str) -> int:
@@ -329,9 +353,9 @@ def _checksum(path: str) -> int:
     return crc
 
 
-def _write_json(path: str, data: object) -> None:
+def _write_description(path: str, data: dict[str, Any]) -> None:
     with open(path + ".part", "w", encoding="utf-8") as file:
-        json.dump(data, file, indent=1)
+        json.dump({**data, "crc": _description_crc(data)}, file, indent=1)
         file.flush()
         os.fsync(file.fileno())
     os.replace(path + ".part", path)

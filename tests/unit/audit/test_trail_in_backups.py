@@ -173,3 +173,26 @@ def test_a_backup_of_the_same_vault_after_compaction_goes_on(vault, tmp_path):
     backed_up(vault, target)
     tv.restore(target, tmp_path / "restored")
     check_sound(tmp_path / "restored")
+
+
+def test_what_only_the_trail_has_is_not_overwritten_by_a_copy_that_went_on(vault, tmp_path):
+    """Reads and refusals change no segment: two vaults with equal objects can have different trails."""
+    target = backed_up(vault, tmp_path / "backup")
+    tv.restore(target, tmp_path / "restored")
+    vault.verify()
+    backed_up(vault, target)
+    with tv.open(tmp_path / "restored") as restored, pytest.raises(tv.FormatError, match="went on by itself"):
+        restored.backup(target)
+    tv.restore(target, tmp_path / "again")
+    with tv.open(tmp_path / "again") as again:
+        assert len(list(again.audit.query(action="Verify"))) == 1
+    backed_up(vault, target)
+
+
+def test_a_trail_that_was_left_out_is_told_of_first(vault, tmp_path):
+    target = backed_up(vault, tmp_path / "backup")
+    tv.restore(target, tmp_path / "restored", trail=False)
+    with tv.open(tmp_path / "restored") as restored:
+        actions = [record.action for record in restored.audit.query()]
+        assert actions[:3] == ["AddAuditSigner", "TrailBegun", "Restore"]
+        assert restored.reconcile(everything=True).findings == []

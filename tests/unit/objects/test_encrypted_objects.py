@@ -278,7 +278,7 @@ def test_a_backup_has_the_keyring_and_not_what_opens_it(vault: tv.Vault, sealed:
     vault.store.keys.rotate(sealed.info.encryption.key_id)  # type: ignore[union-attr]
     sealed.put("l", b"later")
     vault.backup(tmp_path / "backup")
-    assert os.listdir(tmp_path / "backup" / "security") == ["keyring.json"]
+    assert os.listdir(tmp_path / "backup" / "files" / "security") == ["keyring.json"]
     restore(tmp_path / "backup", tmp_path / "restored")
     with tv.open(tmp_path / "restored") as again:
         with pytest.raises(AccessDeniedError, match=r"keyring\.key: there is no such file"):

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable
 
 from tickvault.market.journal.file import SUFFIX
 from tickvault.market.journal.place import FOLDER
@@ -20,32 +19,15 @@ from tickvault.seam.disk import OsDisk, storage_error
 _NEW = f"{FOLDER}.new"
 
 
-def backup_journals(vault: str, destination: str) -> Callable[[], None]:
-    """Copy a vault's journals beside a backup, and return what puts them in their place once the rest is copied."""
-    source, new = os.path.join(vault, FOLDER), os.path.join(destination, _NEW)
-    if not os.path.isdir(source):
-        return lambda: None
-    # Beside the destination until then: the backup looks for files that are not its own.
-    waiting = f"{os.path.abspath(destination).rstrip(os.sep)}.{FOLDER}"
-    shutil.rmtree(waiting, ignore_errors=True)
-    _copy(source, waiting)
-
-    def settle() -> None:
-        final = os.path.join(destination, FOLDER)
-        try:
-            shutil.rmtree(new, ignore_errors=True)
-            os.rename(waiting, new)
-            shutil.rmtree(final, ignore_errors=True)
-            os.rename(new, final)
-        except OSError as error:
-            raise storage_error(error, "put journals into", final) from error
-        OsDisk().sync_directory(destination)
-
-    return settle
+def backup_journals(vault: str, folder: str) -> None:
+    """Copy a vault's journals into a folder in which a backup gathers files."""
+    source = os.path.join(vault, FOLDER)
+    if os.path.isdir(source):
+        _copy(source, os.path.join(folder, FOLDER))
 
 
 def restore_journals(source: str, destination: str) -> None:
-    """Copy the journals of a backup into a vault that was made from it."""
+    """Copy the journals of a backup that a release before made into a vault that was made from it."""
     for name in (_NEW, FOLDER):
         # A backup that was interrupted between its two last steps has the new ones under their first name.
         found = os.path.join(source, name)
