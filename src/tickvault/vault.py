@@ -132,6 +132,8 @@ class Vault:
     def as_identity(self, identity: str, *, session_token: str | None = None) -> Vault:
         """Return this vault as an identity has it: every verb asks first, and is in the audit trail as theirs.
 
+        Appends of live rows ask as well, and are not in the trail.
+
         Parameters
         ----------
         identity : str
@@ -143,6 +145,8 @@ class Vault:
         ------
         AccessDeniedError
             There is no such identity, it was disabled, or it has expired.
+        InvalidInputError
+            A session token beside an ARN.
         """
         from tickvault.authorized import AuthorizedVault
         from tickvault.objects.authority import Authority

@@ -26,7 +26,8 @@ from tickvault.security.policy import AccessRequest
 if TYPE_CHECKING:
     from tickvault.objects.store import ObjectStore
 
-SERVICE = "arn:aws:s3:::*"
+_ARN = "arn:aws:s3:::"
+SERVICE = f"{_ARN}*"
 
 #: Given the keys that policies read, in lower case, and an action: what conditions see.
 KeysOf = Callable[[frozenset[str], str], Mapping[str, Values]]
@@ -48,6 +49,8 @@ class Authority:
     ------
     AccessDeniedError
         There is no such identity, or it was disabled or has expired.
+    InvalidInputError
+        It is neither an access key nor an ARN, or an ARN with a session token.
     """
 
     def __init__(self, store: ObjectStore, identity: str, session_token: str | None = None) -> None:
@@ -124,7 +127,10 @@ class Authority:
         version_id: str | None = None,
         keys: KeysOf | None = None,
     ) -> None:
-        """Raise `AccessDeniedError`, and have it in the audit trail, unless it may."""
+        """Raise `AccessDeniedError`, and have it in the audit trail, unless it may.
+
+        The record is of the bucket and the key that are given; without a bucket, of those that the resource names.
+        """
         refused: CredentialRefusedError | None = None
         try:
             why = self.refusal_of(action, resource, bucket, keys)
@@ -132,13 +138,14 @@ class Authority:
             refused, why = error, str(error)
         if not why:
             return
+        name, resource_key = _named(resource) if bucket is None else (bucket.name, "")
         self._store.auditor.record(
             self.actor,
             Category.REFUSAL,
             action=action.partition(":")[2],
             result="AccessDenied",
-            bucket="" if bucket is None else bucket.name,
-            key=key,
+            bucket=name,
+            key=key or resource_key,
             version_id=version_id or "",
             detail={"reason": why},
         )
@@ -147,11 +154,19 @@ class Authority:
         raise AccessDeniedError(f"{why}; ask for a policy that allows it (tickvault iam simulate explains)")
 
 
+def _named(resource: str) -> tuple[str, str]:
+    """Return the bucket and the key of an ARN; empty where it is of all of them, or of something else."""
+    if resource == SERVICE or not resource.startswith(_ARN):
+        return "", ""
+    name, _, key = resource.removeprefix(_ARN).partition("/")
+    return name, key
+
+
 def bucket_arn(name: str) -> str:
     """Return the ARN of a bucket."""
-    return f"arn:aws:s3:::{name}"
+    return f"{_ARN}{name}"
 
 
 def object_arn(bucket: str, key: str) -> str:
     """Return the ARN of an object."""
-    return f"arn:aws:s3:::{bucket}/{key}"
+    return f"{_ARN}{bucket}/{key}"

@@ -147,9 +147,15 @@ def rights_named(identities: Identities, identity: str, session_token: str | Non
     NotFoundError, CredentialRefusedError
         There is no such identity; its key is disabled or has expired.
     InvalidInputError
-        It is neither.
+        It is neither, or there is a session token beside an ARN.
     """
     if identity == "anonymous" or identity.startswith("arn:"):
+        if session_token is not None:
+            # Passed over in silence, the one whom the token is of would act with the rights of another.
+            raise InvalidInputError(
+                f"{identity!a:.140} takes no session token: a token belongs to the access key of temporary "
+                "credentials; name that access key, or leave the token out"
+            )
         return rights_by_arn(identities, identity)
     if len(identity) != ACCESS_KEY_ID_LENGTH:
         raise InvalidInputError(

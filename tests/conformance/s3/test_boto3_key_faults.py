@@ -106,7 +106,11 @@ def test_a_keyring_that_is_taken_away_from_a_server(sealed, refused):
         assert refused(s3.put_object, Bucket="sealed", Key="k", Body=b"y") == (503, "ServiceUnavailable")
         (sealed.parent / "ring").rename(sealed / "security" / "keyring.json")
         assert s3.get_object(Bucket="sealed", Key="k")["Body"].read() == b"x"
-    assert "WARNING" not in (sealed.parent / "v.stderr").read_text()
+    log = (sealed.parent / "v.stderr").read_text()
+    assert "WARNING" not in log
+    # A new one would open nothing of what is there.
+    assert "there is no keyring. Put the keyring (and the file that protects it) back, or name it with" in log
+    assert "make one" not in log
 
 
 @pytest.mark.parametrize(

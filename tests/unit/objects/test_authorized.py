@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 import inspect
 import json
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -396,6 +398,119 @@ def test_what_goes_on_is_asked_about_again(vault):
             list(listed)
     with pytest.raises(tv.NotFoundError):
         vault.bucket("desk").head("late")
+
+
+TOM = "arn:aws:iam::000000000000:user/tom"
+
+
+def _disabled(identities):
+    identities.set_user_disabled("tom", True)
+
+
+def _deleted(identities):
+    identities.delete_user("tom", force=True)
+
+
+def _detached(identities):
+    identities.detach_policy("trader", user="tom")
+
+
+@pytest.mark.parametrize("stop", [_disabled, _deleted, _detached])
+def test_what_is_live_asks_for_every_append_and_every_delivery(vault, stop):
+    pl = pytest.importorskip("polars")
+    frame = pl.DataFrame({"ts_event": [1, 2, 3], "price": [1.0, 2.0, 3.0], "size": [1, 1, 1]})
+    vault.library("lib").write("ES", "trades", frame)
+    user(vault, "tom", roles=("trader",))
+    with vault.as_identity(TOM) as toms:
+        lib = toms.library("lib")
+        with lib.writer("ES", "trades") as writer, lib.subscribe("ES", "trades") as subscription:
+            assert repr(writer).startswith("<Writer")
+            assert writer.key == subscription.key
+            assert writer.append(ts_recv=4, price=4.0, size=1).rows == 1
+            assert len(subscription.get(timeout=5)) == 1
+            assert subscription.get(timeout=0) is None
+            assert writer.append(frame).rows == 3
+            assert len(next(iter(subscription))) == 3
+            following = subscription.next_sequence
+            batches = lib.batches("ES", "trades", 1)
+            next(batches)
+            stop(vault.identities)
+            for refused in (
+                lambda: writer.append(ts_recv=5, price=4.0, size=1),
+                lambda: writer.append(frame),
+                lambda: subscription.get(timeout=0),
+                lambda: next(iter(subscription)),
+                lambda: next(batches),
+            ):
+                with pytest.raises(tv.AccessDeniedError):
+                    refused()
+            assert subscription.next_sequence == following
+        with pytest.raises(tv.ClosedError):
+            subscription._got.get(timeout=0)
+        with pytest.raises(tv.ClosedError):
+            writer._got.append(ts_recv=5, price=4.0, size=1)
+    assert len(vault.library("lib").read("ES", "trades")) == 7
+    found = [
+        (record.action, record.bucket)
+        for record in vault.audit.query(category=Category.REFUSAL, bucket="library-lib")
+        if record.identity == TOM
+    ]
+    assert found == [("AppendRows", "library-lib")] * 2 + [("ReadLibrary", "library-lib")] * 3
+
+
+def test_rows_that_come_after_the_right_is_gone_are_kept_until_it_is_back(vault):
+    pytest.importorskip("polars")
+    lib = vault.library("lib")
+    user(vault, "tom", roles=("trader",))
+    with lib.writer("ES", "trades") as writer, vault.as_identity(TOM) as toms:
+        writer.append(ts_recv=1, price=1.0, size=1)
+        with toms.library("lib").subscribe("ES", "trades") as subscription:
+            with ThreadPoolExecutor(1) as pool:
+                waiting = pool.submit(subscription.get, 30)
+                time.sleep(0.2)
+                vault.identities.detach_policy("trader", user="tom")
+                writer.append(ts_recv=2, price=2.0, size=1)
+                with pytest.raises(tv.AccessDeniedError):
+                    waiting.result(30)
+            vault.identities.attach_policy("reader", user="tom")
+            assert subscription.get(timeout=5).sequence == 1
+            subscription.close()
+            assert list(subscription) == []
+
+
+def test_a_refusal_names_its_bucket_in_the_trail(vault):
+    pytest.importorskip("polars")
+    vault.library("lib")
+    user(vault, "tom")
+    with vault.as_identity(TOM) as toms:
+        for refused in (
+            lambda: toms.library("lib"),
+            lambda: toms.library("new"),
+            lambda: toms.create_bucket("more"),
+            lambda: toms["desk"].get("ours/a"),
+            toms.buckets,
+        ):
+            with pytest.raises(tv.AccessDeniedError):
+                refused()
+    found = [(record.action, record.bucket, record.key) for record in vault.audit.query(category=Category.REFUSAL)]
+    assert found == [
+        ("ReadLibrary", "library-lib", ""),
+        ("WriteLibrary", "library-new", ""),
+        ("CreateBucket", "more", ""),
+        ("GetObject", "desk", "ours/a"),
+        ("ListAllMyBuckets", "", ""),
+    ]
+
+
+def test_a_session_token_is_of_an_access_key(vault, tmp_path):
+    user(vault, "tom", roles=("reader",))
+    for open_ in (
+        lambda: vault.as_identity(TOM, session_token="x"),
+        lambda: vault.as_identity("anonymous", session_token="x"),
+        lambda: tv.open(tmp_path / "data", identity=TOM, session_token="x"),
+    ):
+        with pytest.raises(tv.InvalidInputError, match="access key of temporary credentials"):
+            open_()
 
 
 def test_nobody_becomes_another_through_their_handle(vault):

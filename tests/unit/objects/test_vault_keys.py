@@ -240,8 +240,9 @@ def test_a_keyring_that_is_missing_is_never_made_anew(vault: tv.Vault, tmp_path:
             lambda: again.create_bucket("another", encryption="aes-256-gcm"),
             again.store.keys.list,
         ):
-            with pytest.raises(AccessDeniedError, match="there is no keyring"):
+            with pytest.raises(AccessDeniedError, match="there is no keyring") as caught:
                 way()
+            assert str(caught.value).count("Put the keyring") == 1
         assert bytes(again["plain"].get("k")) == b"x"
         assert again["sealed"].head("k").size == 1
         assert [info.key for info in again["sealed"].list()] == ["k"]  # type: ignore[union-attr]

@@ -65,6 +65,11 @@ class Subscription:
         """Show the series, and what comes next."""
         return f"<Subscription {self.key} from sequence {self.next_sequence}>"
 
+    @property
+    def is_open(self) -> bool:
+        """Whether it was not closed."""
+        return self._open
+
     def close(self) -> None:
         """End the subscription; an iteration over it ends."""
         if self._open:
@@ -105,6 +110,10 @@ class Subscription:
                 return None
             state.wait(seen, left)
         return self._ready.popleft() if self._ready else None
+
+    def give_back(self, table: Table) -> None:
+        """Have a batch that `get` returned be the next one again."""
+        self._ready.appendleft(table)
 
     def _take(self) -> None:
         """Take in what was committed since the last time."""

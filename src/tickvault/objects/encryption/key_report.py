@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 from tickvault.errors import TickVaultError
 from tickvault.objects.encryption.key_file import key_file_path, keyring_path
-from tickvault.objects.encryption.opening_keys import KEYRING_VARIABLE, SERVICE_VARIABLE, keyring_protection
+from tickvault.objects.encryption.opening_keys import SERVICE_VARIABLE, keyring_protection
 from tickvault.objects.encryption.setting import BucketEncryption
 from tickvault.security.identity import sealing_key
-from tickvault.security.keyring.protection import KEY_FILE_VARIABLE, PASSPHRASE_FILE_VARIABLE
+from tickvault.security.keyring.protection import KEY_FILE_VARIABLE, KEYRING_VARIABLE, PASSPHRASE_FILE_VARIABLE
 
 if TYPE_CHECKING:
     from tickvault.objects.store import ObjectStore

@@ -37,12 +37,17 @@ from tickvault.security.keyring import (
     open_key_service,
     open_keyring,
 )
-from tickvault.security.keyring.protection import KEY_FILE_VARIABLE, PASSPHRASE_FILE_VARIABLE, wrong_kind
+from tickvault.security.keyring.protection import (
+    KEY_FILE_VARIABLE,
+    KEYRING_VARIABLE,
+    PASSPHRASE_FILE_VARIABLE,
+    PUT_BACK,
+    wrong_kind,
+)
 from tickvault.security.keyring.sealed_file import FILE_SIZE_MAX, protection_kind
 
 SERVICE_VARIABLE = "TICKVAULT_KEY_SERVICE"
 OPTIONS_VARIABLE = "TICKVAULT_KEY_SERVICE_OPTIONS"
-KEYRING_VARIABLE = "TICKVAULT_KEYRING"
 
 
 def open_vault_service(
@@ -75,10 +80,10 @@ def open_vault_service(
         if seen is None and create and not os.path.lexists(path):
             # Nothing was ever sealed: whatever is missing can be made.
             raise AccessDeniedError(f"a keyring cannot be made for {vault_path}: {error}") from None
-        raise AccessDeniedError(
-            f"what is encrypted in {vault_path} cannot be read or written: {error}. Put the keyring (and the file that "
-            f"protects it) back, or name it with {KEYRING_VARIABLE}, {PASSPHRASE_FILE_VARIABLE} or {KEY_FILE_VARIABLE}"
-        ) from None
+        why = str(error)
+        if PUT_BACK not in why:
+            why = f"{why}. {PUT_BACK}"
+        raise AccessDeniedError(f"what is encrypted in {vault_path} cannot be read or written: {why}") from None
 
 
 def has_keyring(vault_path: str, environment: Mapping[str, str] | None = None) -> bool:

@@ -30,6 +30,12 @@ _SCRYPT_MEMORY_MAX = 1 << 30
 #: What names the file of each protection, for whatever opens a vault.
 PASSPHRASE_FILE_VARIABLE = "TICKVAULT_KEYRING_PASSPHRASE_FILE"  # noqa: S105 -- the name of a variable
 KEY_FILE_VARIABLE = "TICKVAULT_KEYRING_KEY_FILE"
+KEYRING_VARIABLE = "TICKVAULT_KEYRING"
+#: What to do where a keyring, or what protects it, is missing. Never to make one: it would open nothing.
+PUT_BACK = (
+    f"Put the keyring (and the file that protects it) back, or name it with {KEYRING_VARIABLE}, "
+    f"{PASSPHRASE_FILE_VARIABLE} or {KEY_FILE_VARIABLE}"
+)
 _VARIABLES = {"passphrase": PASSPHRASE_FILE_VARIABLE, "key_file": KEY_FILE_VARIABLE}
 
 PASSPHRASE_SIZE_MIN, PASSPHRASE_SIZE_MAX = 8, 1024

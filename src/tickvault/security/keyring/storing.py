@@ -14,6 +14,7 @@ from contextlib import contextmanager
 
 from tickvault.errors import BusyError, NotFoundError, StorageError
 from tickvault.seam.disk import Disk, FileLock, storage_error
+from tickvault.security.keyring.protection import PUT_BACK
 from tickvault.security.keyring.sealed_file import FILE_SIZE_MAX
 
 #: Longest wait for another process's change, seconds.
@@ -30,7 +31,7 @@ class StoredFile:
         try:
             self._fd = disk.open(path, writable=False)
         except FileNotFoundError:
-            raise NotFoundError(f"{path}: there is no keyring; make one, or say where it is") from None
+            raise NotFoundError(f"{path}: there is no keyring. {PUT_BACK}") from None
         try:
             size = min(disk.size(self._fd), FILE_SIZE_MAX + 1)
             data = b""
