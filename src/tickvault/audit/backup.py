@@ -15,7 +15,6 @@ interrupted copy leaves the beginnings that the backup before it names.
 from __future__ import annotations
 
 import os
-import shutil
 from struct import Struct
 from typing import Any
 
@@ -29,9 +28,9 @@ from tickvault.audit.keyfile import KEY_FILE, SIGNERS_FILE
 from tickvault.audit.record import Category
 from tickvault.audit.verify import verify
 from tickvault.engine.backup import copy_beginning
-from tickvault.engine.backup_files import checksum_of, went_another_way
+from tickvault.engine.backup_files import checksum_of, gather, went_another_way
 from tickvault.errors import BusyError, IntegrityError
-from tickvault.seam.disk import Disk, OsDisk, plain_file, storage_error
+from tickvault.seam.disk import Disk, OsDisk, plain_file
 
 #: What a backup's description notes the trail's files under.
 NOTED = "audit"
@@ -117,9 +116,9 @@ def restore_trail(source: str, destination: str, noted: dict[str, Any] | None) -
     os.makedirs(destination, mode=0o700, exist_ok=True)
     if noted is None:
         for number in numbers:
-            _copy(source, destination, file_name(number))
+            gather(destination, file_name(number), os.path.join(source, file_name(number)))
         for name in (PAGE_NAME, *KEYS):
-            _copy(source, destination, name)
+            gather(destination, name, os.path.join(source, name))
     else:
         for name, of_file in sorted(noted.items()):
             _copy_noted(source, destination, os.path.basename(name), of_file)
@@ -186,21 +185,6 @@ def _check(folder: str, what: str) -> None:
     report = verify(folder)
     if not report.ok:
         raise IntegrityError(f"{what} is broken: {report.fault}; run `tickvault audit verify`")
-
-
-def _copy(source: str, destination: str, name: str) -> None:
-    path, target = os.path.join(source, name), os.path.join(destination, name)
-    if not os.path.exists(path):
-        return
-    try:
-        fd = os.open(target + ".part", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        with open(path, "rb", opener=plain_file) as reader, open(fd, "wb") as writer:
-            shutil.copyfileobj(reader, writer)
-            writer.flush()
-            os.fsync(writer.fileno())
-        os.replace(target + ".part", target)
-    except OSError as error:
-        raise storage_error(error, "copy", path) from error
 
 
 def _size(path: str) -> int:

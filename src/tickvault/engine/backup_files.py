@@ -21,6 +21,8 @@ from tickvault.seam.disk import OsDisk, plain_file, storage_error
 #: What a backup's description notes them under, and the folder that they are in.
 FILES = "files"
 _NEW = f"{FILES}.new"
+#: Where releases before had some of them.
+_BEFORE = ("journals", "journals.new", "security")
 
 
 def gathering_folder(destination: str) -> str:
@@ -129,6 +131,8 @@ def settle(destination: str) -> None:
         os.rename(new, final)
     except OSError as error:
         raise storage_error(error, "put files into", final) from error
+    for name in _BEFORE:
+        shutil.rmtree(os.path.join(destination, name), ignore_errors=True)
     OsDisk().sync_directory(destination)
 
 
