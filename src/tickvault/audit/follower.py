@@ -35,7 +35,7 @@ from tickvault.engine.attribution import KIND_ATTRIBUTION, decode_attributions
 from tickvault.engine.record import FLAG_RELOCATED, Batch, Record, batch_records
 from tickvault.engine.replay import Position, Walk
 from tickvault.engine.segments import SEGMENT_HEADER_SIZE
-from tickvault.errors import BusyError, IntegrityError, InvalidInputError, TickVaultError
+from tickvault.errors import BusyError, InvalidInputError, TickVaultError
 from tickvault.seam.disk import SyncError, plain_file, shared_page, storage_error
 
 if TYPE_CHECKING:
@@ -399,7 +399,7 @@ class Follower:
                 "DamagedRecord", record.bucket_id, record.key.decode(errors="replace"), system=True
             )
         else:
-            found = self._described(record, before)
+            found = self._describe(record, before)
         if found is None:
             return None
         if found.bucket:
@@ -414,23 +414,6 @@ class Follower:
                 bucket, found.key, found.version_id, found.size_bytes, record.sequence, found.detail,
             )
         )  # fmt: skip
-
-    def _described(self, record: Record, before: Record | None) -> Described | None:
-        try:
-            return self._describe(record, before)
-        except (
-            ArithmeticError,
-            AttributeError,
-            LookupError,
-            TypeError,
-            ValueError,
-            struct.error,
-            IntegrityError,
-        ) as error:
-            # Sound bytes without a meaning were made up by somebody; the trail tells of them, and goes on.
-            detail = {"kind": str(record.kind), "what": f"{type(error).__name__}: {error}"}
-            key = record.key.decode(errors="replace")
-            return Described("MeaninglessRecord", record.bucket_id, key, detail=detail, system=True)
 
     def _name(self, bucket_id: int) -> str:
         name = self._names.get(bucket_id)
@@ -449,7 +432,7 @@ class Follower:
             for _, record in batch_records(view, batch):
                 if record is None or not record.intact or record.kind == KIND_ATTRIBUTION:
                     continue
-                if record.bucket_id not in self._names and (found := self._described(record, None)) and found.bucket:
+                if record.bucket_id not in self._names and (found := self._describe(record, None)) and found.bucket:
                     self._names[record.bucket_id] = found.bucket
 
 

@@ -27,6 +27,7 @@ from tickvault.objects.entries import (
     decode_put_meta,
 )
 from tickvault.objects.lock.retention import ObjectLock, exact_time_text, time_text
+from tickvault.objects.meaning import NO_MEANING
 from tickvault.security.documents import CHANGE_FIELD
 
 #: Up to here an object's etag is its whole body's MD5, and its meta is read only where it has more to tell.
@@ -35,6 +36,16 @@ _PLAIN = META.size
 
 def describe(record: Record, before: Record | None) -> Described | None:
     """Return what a record says; `before` is the one before it in its batch."""
+    try:
+        return _described(record, before)
+    except NO_MEANING as error:
+        # Sound bytes without a meaning were made up by somebody; the trail tells of them, and goes on.
+        detail = {"kind": str(record.kind), "what": f"{type(error).__name__}: {error}"}
+        key = record.key.decode(errors="replace")
+        return Described("MeaninglessRecord", record.bucket_id, key, detail=detail, system=True)
+
+
+def _described(record: Record, before: Record | None) -> Described | None:
     kind, bucket_id, key = record.kind, record.bucket_id, record.key.decode(errors="replace")
     if kind == Kind.PUT:
         return _put(record, key)

@@ -28,7 +28,8 @@ from tickvault.objects.entries import (
 )
 from tickvault.objects.lock.clock import ClockMark
 
-_NO_MEANING = (
+#: What is raised where a record's meta is not what its kind has.
+NO_MEANING = (
     ArithmeticError,
     AttributeError,
     LookupError,
@@ -47,7 +48,7 @@ def has_meaning(record: Record) -> bool:
         return True
     try:
         return check(record)
-    except _NO_MEANING:
+    except NO_MEANING:
         return False
 
 

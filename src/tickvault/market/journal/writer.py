@@ -99,12 +99,12 @@ class Writer:
         PoisonedError
             A sync failed.
         """
+        if not self._open:
+            raise ClosedError(f"append {self.key}: the writer was closed; ask the library for another")
         if data is not None:
             scales = None if tells_scales(data) else self._scales
             columns = columns_of(data, self.schema, self._extensions, f"append {self.key}", scales)
             return self._append_many(columns)
-        if not self._open:
-            raise ClosedError(f"append {self.key}: the writer was closed; ask the library for another")
         names = tuple(row)
         plan = self._plans.get(names)
         if plan is None:

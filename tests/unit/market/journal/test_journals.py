@@ -428,6 +428,8 @@ def test_a_writer_takes_rows_one_by_one(ticks: Library) -> None:
                 assert call["trade_id"] == -1
     with pytest.raises(tv.ClosedError, match="the writer was closed"):
         writer.append(ts_event=DAY)
+    with pytest.raises(tv.ClosedError, match="the writer was closed"):
+        writer.append({"ts_event": np.array([DAY])})
     table = ticks.read("ES", "trades")
     assert table["trade_id"].tolist() == [1, 5, 2, 3, 3]
     assert table["price"].tolist()[:3] == [4750_250_000_000, 2**63 - 1, 4750_500_000_000]
